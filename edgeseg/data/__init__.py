@@ -1,0 +1,1 @@
+"""Data sets, paired image and mask transforms, and scenes composed of both."""

@@ -1,0 +1,98 @@
+"""Paired geometric transforms: one affine map for image and mask, so that both are resampled once.
+
+Shift, rotation, shear, zoom, change of aspect, flip and crop are factors of one 3x3 matrix; a chain of library calls
+would interpolate the picture at each step.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeseg.types import Image, LabelMap
+
+Matrix = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Geometric:
+    """Ranges of the random map; each value is drawn uniformly, zoom and aspect on a logarithmic scale.
+
+    Attributes:
+        plain: share of pictures that are only stretched to the target and flipped.
+        rotate_deg: largest angle either way, degrees.
+        shear: largest shear either way, as a tangent.
+        zoom: (smallest, largest) magnification; above 1 crops.
+        aspect: largest ratio of width to height by which the picture is stretched further, and its inverse.
+        shift: largest move either way, as a share of the target's size.
+        flip: probability of a mirror image.
+    """
+
+    plain: float = 0.25
+    rotate_deg: float = 20.0
+    shear: float = 0.1
+    zoom: tuple[float, float] = (0.7, 1.8)
+    aspect: float = 1.6
+    shift: float = 0.2
+    flip: float = 0.5
+
+
+def random_matrix(rng: np.random.Generator, source: tuple[int, int], target: tuple[int, int], ranges: Geometric) -> Matrix:
+    """A map from source to target pixels, 3x3; sizes are (height, width)."""
+    stretch = np.diag([target[1] / source[1], target[0] / source[0], 1.0])
+    # Pixel centres lie at half integers, as in cv2.resize.
+    matrix = _move(-0.5, -0.5) @ stretch @ _move(0.5, 0.5)
+    if rng.random() < ranges.flip:
+        matrix = np.array([[-1.0, 0, target[1] - 1], [0, 1, 0], [0, 0, 1]]) @ matrix
+    if rng.random() < ranges.plain:
+        return matrix
+    angle = math.radians(rng.uniform(-ranges.rotate_deg, ranges.rotate_deg))
+    zoom = math.exp(rng.uniform(math.log(ranges.zoom[0]), math.log(ranges.zoom[1])))
+    aspect = math.exp(0.5 * rng.uniform(-1, 1) * math.log(ranges.aspect))
+    cos, sin = math.cos(angle) * zoom, math.sin(angle) * zoom
+    # Rotation is wanted in the picture's own pixels, not in the stretched ones, or people would lean.
+    ratio = (target[1] / source[1]) / (target[0] / source[0])
+    linear = np.array([[cos * aspect, -sin * ratio, 0], [sin / ratio, cos / aspect, 0], [0, 0, 1]])
+    linear = linear @ np.array([[1, rng.uniform(-ranges.shear, ranges.shear), 0], [0, 1, 0], [0, 0, 1]])
+    x, y = (target[1] - 1) / 2, (target[0] - 1) / 2
+    shift = rng.uniform(-ranges.shift, ranges.shift, 2) * (target[1], target[0])
+    return _move(x + shift[0], y + shift[1]) @ linear @ _move(-x, -y) @ matrix
+
+
+def warp(image: Image, mask: LabelMap, matrix: Matrix, target: tuple[int, int]) -> tuple[Image, LabelMap]:
+    """Resample picture (bilinear) and mask (nearest) to `target` (height, width); the border is mirrored.
+
+    What a shrinking map would skip is averaged first, so that small targets do not alias.
+    """
+    import cv2
+
+    size = (target[1], target[0])
+    shrink = math.sqrt(abs(np.linalg.det(matrix[:2, :2])))
+    small = image
+    reduced = matrix
+    if shrink < 0.6:
+        factor = max(shrink * 1.25, 0.05)
+        small = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+        sx, sy = small.shape[1] / image.shape[1], small.shape[0] / image.shape[0]
+        reduced = matrix @ _move(-0.5, -0.5) @ np.diag([1 / sx, 1 / sy, 1.0]) @ _move(0.5, 0.5)
+    border = cv2.BORDER_REFLECT_101
+    warped = cv2.warpAffine(small, reduced[:2], size, flags=cv2.INTER_LINEAR, borderMode=border)
+    return warped, _warp_mask(mask, matrix, size, border)  # type: ignore[return-value]
+
+
+def _warp_mask(mask: LabelMap, matrix: Matrix, size: tuple[int, int], border: int) -> LabelMap:
+    import cv2
+
+    if int(mask.max(initial=0)) > 1:
+        return cv2.warpAffine(mask, matrix[:2], size, flags=cv2.INTER_NEAREST, borderMode=border)  # type: ignore[return-value]
+    # A two-class mask is resampled as a picture and cut at one half: its outline then moves with the picture's.
+    soft = cv2.warpAffine(mask * np.uint8(255), matrix[:2], size, flags=cv2.INTER_LINEAR, borderMode=border)
+    return (soft > 127).astype(np.uint8)
+
+
+def _move(x: float, y: float) -> Matrix:
+    return np.array([[1.0, 0, x], [0, 1, y], [0, 0, 1]])
+

@@ -1,0 +1,53 @@
+"""Layers that the networks share: convolution + norm + ReLU6, inverted residual, depthwise separable convolution."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+# EfficientNet-Lite's batch norm (TensorFlow's default), not PyTorch's 1e-5.
+NORM_EPS = 1e-3
+
+
+class ConvNormAct(nn.Sequential):
+    """Convolution without bias, batch norm and, unless `act` is false, ReLU6.
+
+    A stride of 2 pads as TensorFlow's "SAME" does on even inputs (less before than after), as the ImageNet weights expect.
+    """
+
+    def __init__(self, cin: int, cout: int, kernel: int = 1, stride: int = 1, groups: int = 1, act: bool = True) -> None:
+        padding = 0 if stride == 2 else kernel // 2
+        super().__init__(
+            nn.Conv2d(cin, cout, kernel, stride, padding, groups=groups, bias=False), nn.BatchNorm2d(cout, eps=NORM_EPS)
+        )
+        if act:
+            self.append(nn.ReLU6())
+        before, after = (kernel - 1) // 2 - (1 if stride == 2 else 0), (kernel - 1) // 2
+        before = max(0, before)
+        self.same = (before, after, before, after) if stride == 2 else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(F.pad(x, self.same) if self.same else x)
+
+
+class InvertedResidual(nn.Module):
+    """Expand 1x1, depthwise kxk, project 1x1 (MobileNetV2, Sandler et al. 2018); residual where the shapes allow."""
+
+    def __init__(self, cin: int, hidden: int, cout: int, kernel: int, stride: int) -> None:
+        super().__init__()
+        # The first block of EfficientNet does not expand: its input already is the hidden width.
+        self.expand = ConvNormAct(cin, hidden) if hidden != cin else nn.Identity()
+        self.depthwise = ConvNormAct(hidden, hidden, kernel, stride, groups=hidden)
+        self.project = ConvNormAct(hidden, cout, act=False)
+        self.residual = stride == 1 and cin == cout
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.project(self.depthwise(self.expand(x)))
+        return x + y if self.residual else y
+
+
+class SeparableConv(nn.Sequential):
+    """Depthwise 3x3 and pointwise convolution, each with batch norm and ReLU6."""
+
+    def __init__(self, cin: int, cout: int, kernel: int = 3) -> None:
+        super().__init__(ConvNormAct(cin, cin, kernel, groups=cin), ConvNormAct(cin, cout))

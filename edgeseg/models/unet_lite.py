@@ -1,0 +1,72 @@
+"""`unet_lite`: a slim EfficientNet-Lite0 encoder and a depthwise separable U-Net decoder for CPUs and edge devices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from edgeseg.errors import UsageError
+from edgeseg.models.blocks import ConvNormAct, SeparableConv
+from edgeseg.models.efficientnet_lite import EfficientNetLite0
+from edgeseg.models.ops import UpsampleCropConcat
+
+
+class DecoderStep(nn.Module):
+    """Narrow the deep map, fuse it with the skip at twice the size, mix both with a separable convolution."""
+
+    def __init__(self, deep: int, skip: int, width: int) -> None:
+        super().__init__()
+        self.narrow = ConvNormAct(deep, width)
+        self.fuse = UpsampleCropConcat(scale=2)
+        self.mix = SeparableConv(skip + width, width)
+
+    def forward(self, deep: Tensor, skip: Tensor) -> Tensor:
+        return self.mix(self.fuse(self.narrow(deep), skip))
+
+
+class UNetLite(nn.Module):
+    """Semantic network with a U-Net decoder; logits at the size of the input.
+
+    The last step from half to full size is a sub-pixel convolution (Shi et al. 2016): four logits a pixel, shuffled into
+    a 2x2 block. It costs a tenth of a bilinear resize of the logits and draws finer borders.
+
+    Args:
+        classes: output channels; 1 for two classes (the foreground's logit).
+        blocks, ratio, stem: the encoder's, see `EfficientNetLite0`.
+        decoder: widths of the decoder steps, deepest first; one less than the encoder has feature maps.
+    """
+
+    # EfficientNet-Lite's own input scaling: (x - 127) / 128 on RGB.
+    mean = (127.0, 127.0, 127.0)
+    std = (128.0, 128.0, 128.0)
+
+    def __init__(
+        self,
+        classes: int = 1,
+        blocks: Sequence[int] = (1, 2, 2, 3, 3, 3),
+        ratio: Sequence[float] = (1.0,) * 7,
+        stem: int = 32,
+        decoder: Sequence[int] = (48, 32, 24, 16),
+    ) -> None:
+        super().__init__()
+        self.encoder = EfficientNetLite0(blocks, ratio, stem)
+        channels = self.encoder.channels
+        if len(decoder) != len(channels) - 1:
+            raise UsageError("bad decoder widths", list(decoder), f"This encoder needs {len(channels) - 1} of them")
+        self.stride = 2 ** len(channels)
+        self.steps = nn.ModuleList()
+        deep = channels[-1]
+        for skip, width in zip(channels[-2::-1], decoder, strict=True):
+            self.steps.append(DecoderStep(deep, skip, width))
+            deep = width
+        self.head = nn.Conv2d(deep, 4 * classes, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """float32 [N, 3, H, W], normalized RGB, H and W multiples of `stride` -> logits [N, classes, H, W]."""
+        features = self.encoder(x)
+        deep = features[-1]
+        for step, skip in zip(self.steps, features[-2::-1], strict=True):
+            deep = step(deep, skip)
+        return F.pixel_shuffle(self.head(deep), 2)

@@ -1,0 +1,1 @@
+"""Training: recipe, loop, losses, averaging, checkpoints. Needs the extra `train`."""

@@ -1,0 +1,167 @@
+"""The training loop: batches in, averaged weights out, and a run that can be stopped and resumed at any checkpoint."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from edgeseg.data.pool import Pool
+from edgeseg.data.scenes import SceneMaker
+from edgeseg.models import build
+from edgeseg.models.efficientnet_lite import load_imagenet
+from edgeseg.models.unet_lite import UNetLite
+from edgeseg.train.average import WeightAverage
+from edgeseg.train.checkpoint import read_checkpoint, save_checkpoint
+from edgeseg.train.losses import cross_entropy, dice
+from edgeseg.train.recipe import OptimizerConfig, Recipe
+from edgeseg.train.samples import make_loader
+from edgeseg.train.validate import mean_iou
+
+CHECKPOINT = "last.pt"
+
+
+class Run:
+    """One training run in a folder: `last.pt`, `log.jsonl` and TensorBoard events.
+
+    Args:
+        recipe: what to do.
+        data: folder that the recipe's paths are relative to.
+        out: the run's folder; a checkpoint in it is resumed.
+    """
+
+    def __init__(self, recipe: Recipe, data: Path, out: Path) -> None:
+        self.recipe, self.data, self.out = recipe, data, out
+        torch.manual_seed(recipe.seed)
+        count = len(recipe.classes)
+        self.network: UNetLite = build(recipe.network.name, classes=1 if count == 2 else count, **recipe.network.args)
+        self.pools = [Pool(data, item, count) for item in recipe.train]
+        self.val = {item.path: Pool(data, item, count) for item in recipe.val}
+        self.step = 0
+        out.mkdir(parents=True, exist_ok=True)
+        saved = out / CHECKPOINT
+        body = read_checkpoint(saved) if saved.exists() else None
+        if body is None:
+            self._initialize()
+        # Depthwise convolutions run several times faster on the CPU with channels last.
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.average = WeightAverage(self.network, recipe.ema)
+        self.optimizer = make_optimizer(self.network, recipe.optimizer)
+        if body is not None:
+            self._resume(body)
+
+    def _initialize(self) -> None:
+        if self.recipe.encoder_weights:
+            load_imagenet(self.network.encoder, self.data / self.recipe.encoder_weights)
+        if self.recipe.init:
+            self.network.load_state_dict(read_checkpoint(Path(self.recipe.init))["ema"])
+
+    def _resume(self, body: dict[str, Any]) -> None:
+        self.network.load_state_dict(body["network"])
+        self.average.network.load_state_dict(body["ema"])
+        self.average.updates = body["ema_updates"]
+        self.optimizer.load_state_dict(body["optimizer"])
+        self.step = body["step"]
+
+    def fit(self, stop_at: int | None = None) -> None:
+        """Train from the present step to the recipe's last, or to `stop_at`, and leave a checkpoint there."""
+        from torch.utils.tensorboard import SummaryWriter
+        from tqdm import tqdm
+
+        last = min(stop_at or self.recipe.steps, self.recipe.steps)
+        for pool in self.pools:
+            pool.load()
+        loader = iter(make_loader(SceneMaker(self.pools, self.recipe.scenes), self.recipe, self.step))
+        with SummaryWriter(str(self.out), purge_step=self.step) as board, tqdm(total=last, initial=self.step, unit="step") as bar:
+            started, samples = time.monotonic(), 0
+            while self.step < last:
+                images, masks = next(loader)
+                loss = self._step(images, masks)
+                samples += len(images)
+                bar.update()
+                if self.step % 25 == 0 or self.step == last:
+                    rate = samples / (time.monotonic() - started)
+                    bar.set_postfix(loss=f"{loss:.4f}", images_s=f"{rate:.1f}")
+                    self._log(board, {"loss": round(loss, 5), "lr": rate_factor(self.step, self.recipe) * self.recipe.optimizer.lr, "images_per_s": round(rate, 2)})
+                if self.step % self.recipe.checkpoint_every == 0 or self.step == last:
+                    self.save()
+                if self.step % self.recipe.val_every == 0 or self.step == last:
+                    self._log(board, self.validate())
+
+    def _step(self, images: Tensor, masks: Tensor) -> float:
+        factor = rate_factor(self.step, self.recipe)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["highest"] * factor
+        self.network.train()
+        x = normalize(images, self.network)
+        with torch.autocast("cpu", torch.bfloat16, enabled=use_bfloat16(self.recipe.amp)):
+            logits = self.network(x)
+        logits, target = logits.float(), masks.long()
+        loss = cross_entropy(logits, target) + self.recipe.dice * dice(logits, target)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.optimizer.clip)
+        self.optimizer.step()
+        self.step += 1
+        self.average.update(self.network)
+        return float(loss.detach())
+
+    def validate(self) -> dict[str, float]:
+        """Foreground IoU (or mIoU) of the averaged weights on each validation set, at the recipe's size."""
+        return {f"iou/{name}": mean_iou(self.average.network, pool, self.recipe.size) for name, pool in self.val.items()}
+
+    def save(self) -> None:
+        """Write the checkpoint."""
+        save_checkpoint(self.out / CHECKPOINT, self.recipe, self.step, self.network, self.average, self.optimizer)
+
+    def _log(self, board: Any, values: dict[str, float]) -> None:
+        for name, value in values.items():
+            board.add_scalar(name, value, self.step)
+        with (self.out / "log.jsonl").open("a", encoding="utf-8") as log:
+            log.write(json.dumps({"step": self.step} | values) + "\n")
+
+
+def normalize(images: Tensor, network: UNetLite) -> Tensor:
+    """uint8 [N, 3, H, W] RGB -> float32 in channels-last order, `(x - mean) / std`."""
+    mean = torch.tensor(network.mean).view(1, 3, 1, 1)
+    std = torch.tensor(network.std).view(1, 3, 1, 1)
+    return ((images.float() - mean) / std).contiguous(memory_format=torch.channels_last)
+
+
+def rate_factor(step: int, recipe: Recipe) -> float:
+    """Learning rate of a step as a share of the highest: linear warm-up, then half a cosine."""
+    settings = recipe.optimizer
+    if step < settings.warmup:
+        return (step + 1) / settings.warmup
+    done = (step - settings.warmup) / max(1, recipe.steps - settings.warmup)
+    return settings.final + (1 - settings.final) * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+
+
+def make_optimizer(network: UNetLite, settings: OptimizerConfig) -> torch.optim.AdamW:
+    """AdamW in four groups: encoder or not, decayed (kernels) or not (biases and norms)."""
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for name, parameter in network.named_parameters():
+        groups.setdefault((name.startswith("encoder."), parameter.ndim > 1), []).append(parameter)
+    return torch.optim.AdamW(
+        [
+            {
+                "params": parameters,
+                "highest": settings.encoder_lr if encoder else settings.lr,
+                "weight_decay": settings.weight_decay if decayed else 0.0,
+            }
+            for (encoder, decayed), parameters in groups.items()
+        ],
+        lr=settings.lr,
+    )
+
+
+def use_bfloat16(mode: str) -> bool:
+    """Whether autocast pays: "auto" says so only where the CPU computes in bfloat16, elsewhere it is ten times slower."""
+    if mode == "off":
+        return False
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

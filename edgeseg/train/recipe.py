@@ -1,0 +1,179 @@
+"""A training recipe: what a YAML file says, checked and typed.
+
+`key=value` on the command line replaces one value; dots reach inner keys (`optimizer.lr=0.001`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from edgeseg.data.pool import SetConfig
+from edgeseg.data.scenes import Scenes
+from edgeseg.errors import InputError, UsageError, nearest
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkConfig:
+    """Name in the registry of networks, and its arguments."""
+
+    name: str
+    args: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class OptimizerConfig:
+    """AdamW with a linear warm-up and a half cosine down to `final` times `lr`.
+
+    Attributes:
+        lr: highest learning rate, of the decoder and head.
+        encoder_lr: the same for the encoder, which starts from ImageNet weights.
+        weight_decay: decoupled decay of weights; biases and norms are left alone.
+        warmup: steps until `lr` is reached.
+        final: last learning rate as a share of the highest.
+        clip: largest norm of the gradient.
+    """
+
+    lr: float = 2e-3
+    encoder_lr: float = 1e-3
+    weight_decay: float = 0.02
+    warmup: int = 300
+    final: float = 0.01
+    clip: float = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """A stretch of training at certain sizes.
+
+    Attributes:
+        until: share of all steps at which it ends, up to 1.
+        sizes: (height, width) of batches; they take turns.
+        batch: samples a step.
+    """
+
+    until: float
+    sizes: tuple[tuple[int, int], ...]
+    batch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Everything that a run depends on, besides the data.
+
+    Attributes:
+        name: name of the model that comes out.
+        classes: class names by id.
+        colors: BGR colour by id.
+        network: what is trained.
+        size: (height, width) of the model's input when exported.
+        train: data sets to learn from.
+        val: data sets to measure on; never test splits.
+        steps: optimizer steps in all.
+        phases: sizes and batch sizes over the run.
+        encoder_weights: ImageNet checkpoint of the encoder, relative to `--data`; None starts fresh.
+        init: checkpoint of a run to start from, or None.
+        dice: weight of the Dice loss beside cross entropy.
+        ema: decay of the averaged weights, which are the ones that ship.
+        amp: "auto" uses bfloat16 where the CPU computes in it, "off" never.
+        workers: processes that make samples.
+        seed: seed of weights, samples and order.
+        scenes: how samples are made.
+        optimizer: rates and decay.
+        checkpoint_every: steps between checkpoints.
+        val_every: steps between measurements.
+        fit: how a frame becomes the input: "stretch" or "letterbox".
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    network: NetworkConfig
+    size: tuple[int, int]
+    train: tuple[SetConfig, ...]
+    steps: int
+    phases: tuple[Phase, ...]
+    colors: tuple[tuple[int, int, int], ...] = ()
+    val: tuple[SetConfig, ...] = ()
+    encoder_weights: str | None = None
+    init: str | None = None
+    dice: float = 1.0
+    ema: float = 0.999
+    amp: str = "auto"
+    workers: int = 1
+    seed: int = 0
+    scenes: Scenes = field(default_factory=Scenes)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    checkpoint_every: int = 250
+    val_every: int = 500
+    fit: str = "stretch"
+
+    def phase(self, step: int) -> Phase:
+        """The phase that a step belongs to."""
+        return next((p for p in self.phases if step < p.until * self.steps), self.phases[-1])
+
+
+def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe and apply `key=value` overrides.
+
+    Raises:
+        InputError: the file cannot be read or is no YAML mapping.
+        UsageError: an unknown key (the nearest is named), a missing one, or a value of the wrong kind.
+    """
+    import yaml
+
+    try:
+        body = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError("cannot read the recipe", f"{path} ({reason})", "Give a YAML file such as recipes/person.yaml") from None
+    if not isinstance(body, dict):
+        raise InputError("the recipe is no mapping", path, "Start from recipes/person.yaml")
+    for item in overrides:
+        key, sign, value = item.partition("=")
+        if not sign:
+            raise UsageError("not a key=value pair", item, "Write, say, steps=2000 or optimizer.lr=0.001")
+        inner = body
+        *parents, last = key.split(".")
+        for parent in parents:
+            inner = inner.setdefault(parent, {})
+        inner[last] = yaml.safe_load(value)
+    recipe: Recipe = from_mapping(Recipe, body, str(path))
+    return recipe
+
+
+def from_mapping(kind: type[Any], body: Any, where: str) -> Any:
+    """Build a frozen dataclass from plain values, inner dataclasses and tuples included."""
+    if not isinstance(body, Mapping):
+        raise UsageError(f"{where} is no mapping", body, "Write keys and values")
+    hints = typing.get_type_hints(kind)
+    for key in body:
+        if key not in hints:
+            raise UsageError(f"unknown key in {where}", key, nearest(str(key), hints))
+    try:
+        return kind(**{key: _convert(hints[key], value, f"{where}: {key}") for key, value in body.items()})
+    except TypeError as error:
+        raise UsageError(f"{where} is incomplete", error, "Add what is missing") from None
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    if dataclasses.is_dataclass(hint):
+        return from_mapping(hint, value, where)  # type: ignore[arg-type]
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is tuple:
+        if not isinstance(value, (list, tuple)):
+            raise UsageError(f"{where} is no list", value, "Write it in brackets")
+        kinds = [arguments[0]] * len(value) if arguments[-1] is Ellipsis else arguments
+        if len(kinds) != len(value):
+            raise UsageError(f"{where} has the wrong length", value, f"Give {len(kinds)} values")
+        return tuple(_convert(kind, item, where) for kind, item in zip(kinds, value, strict=True))
+    if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value)
+    if hint in (int, str, bool) and (not isinstance(value, hint) or (hint is int and isinstance(value, bool))):
+        raise UsageError(f"{where} is no {hint.__name__}", value, "Correct the value")
+    if hint is float:
+        raise UsageError(f"{where} is no number", value, "Correct the value")
+    return value

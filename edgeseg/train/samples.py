@@ -1,0 +1,58 @@
+"""From sample numbers to batches. Sample k of a run is a function of (seed, k): a resumed run sees what it would have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from edgeseg.data.scenes import SceneMaker
+from edgeseg.train.recipe import Recipe
+
+Key = tuple[int, int, int]  # sample number, height, width
+
+
+class Samples(Dataset[tuple[Tensor, Tensor]]):
+    """Makes the sample of a key: uint8 [3, H, W] RGB and uint8 [H, W]."""
+
+    def __init__(self, maker: SceneMaker, seed: int) -> None:
+        self.maker, self.seed = maker, seed
+
+    def __getitem__(self, key: Key) -> tuple[Tensor, Tensor]:
+        number, height, width = key
+        image, mask = self.maker(np.random.default_rng([self.seed, number]), (height, width))
+        rgb = np.ascontiguousarray(image[:, :, ::-1].transpose(2, 0, 1))
+        return torch.from_numpy(rgb), torch.from_numpy(mask)
+
+
+def batch_keys(recipe: Recipe, first_step: int) -> Iterator[list[Key]]:
+    """The keys of each batch from `first_step` on."""
+    number = sum(recipe.phase(step).batch for step in range(first_step))
+    for step in range(first_step, recipe.steps):
+        phase = recipe.phase(step)
+        height, width = phase.sizes[step % len(phase.sizes)]
+        yield [(number + k, height, width) for k in range(phase.batch)]
+        number += phase.batch
+
+
+class _KeySampler:
+    """The loader wants an object that can be iterated, not an iterator."""
+
+    def __init__(self, recipe: Recipe, first_step: int) -> None:
+        self.recipe, self.first_step = recipe, first_step
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        return batch_keys(self.recipe, self.first_step)
+
+
+def make_loader(maker: SceneMaker, recipe: Recipe, first_step: int) -> DataLoader[tuple[Tensor, Tensor]]:
+    """Batches from `first_step` to the end of the run."""
+    return DataLoader(
+        Samples(maker, recipe.seed),
+        batch_sampler=_KeySampler(recipe, first_step),  # type: ignore[arg-type]
+        num_workers=recipe.workers,
+        prefetch_factor=4 if recipe.workers else None,
+    )

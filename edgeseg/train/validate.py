@@ -1,0 +1,42 @@
+"""How good the weights are so far: IoU at the network's own size, on pictures that are not trained on."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+from torch import nn
+
+from edgeseg.data.pool import Pool
+from edgeseg.types import IGNORE_INDEX
+
+
+@torch.no_grad()
+def mean_iou(network: nn.Module, pool: Pool, size: tuple[int, int]) -> float:
+    """Mean over pictures of the foreground's IoU (two classes), or mIoU over all pictures (more classes).
+
+    Pictures are stretched to `size` (height, width); masks by nearest neighbour. `edgeseg eval` measures at full size.
+    """
+    network.eval()
+    overlaps: list[float] = []
+    matrix = np.zeros((pool.classes, pool.classes), np.int64)
+    for index in range(len(pool)):
+        image, mask = pool[index]
+        small = cv2.resize(image, (size[1], size[0]), interpolation=cv2.INTER_AREA)
+        truth = cv2.resize(mask, (size[1], size[0]), interpolation=cv2.INTER_NEAREST)
+        rgb = torch.from_numpy(np.ascontiguousarray(small[:, :, ::-1].transpose(2, 0, 1)))[None].float()
+        mean, std = (torch.tensor(getattr(network, key)).view(1, 3, 1, 1) for key in ("mean", "std"))
+        logits = network((rgb - mean) / std)[0].numpy()
+        guess = (logits[0] > 0).astype(np.int64) if len(logits) == 1 else logits.argmax(axis=0)
+        valid = truth != IGNORE_INDEX
+        if pool.classes == 2:
+            both, either = ((guess == 1) & (truth == 1)).sum(), (((guess == 1) | (truth == 1)) & valid).sum()
+            overlaps.append(float(both / either) if either else 1.0)
+        else:
+            pairs = truth[valid].astype(np.int64) * pool.classes + guess[valid]
+            matrix += np.bincount(pairs, minlength=pool.classes**2).reshape(pool.classes, -1)
+    if pool.classes == 2:
+        return float(np.mean(overlaps))
+    either_class = matrix.sum(0) + matrix.sum(1) - np.diag(matrix)
+    seen = either_class > 0
+    return float((np.diag(matrix)[seen] / either_class[seen]).mean())
