@@ -1,0 +1,162 @@
+"""`edgeseg eval`: score a model on labelled pictures, each at its own size, with whatever backend runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from edgeseg import metrics
+from edgeseg.data.folder import Sample, list_samples, read_image, read_mask
+from edgeseg.errors import InputError, OutputError, UsageError, nearest
+from edgeseg.types import IGNORE_INDEX, ClassInfo, LabelMap, Result
+
+FORMATS = ("labels", "instances")
+FOREGROUND = 1
+
+
+@dataclass(frozen=True, slots=True)
+class EvalReport:
+    """Scores of one model on one split.
+
+    Attributes:
+        data, split, format: what was scored, and how its masks were read.
+        class_names: names by id.
+        matrix: int64 [classes, classes], pixels of all pictures by true and given class.
+        per_image_iou: foreground IoU of each picture, by file stem; empty for more than two classes.
+        images: number of pictures.
+    """
+
+    data: str
+    split: str
+    format: str
+    class_names: tuple[str, ...]
+    matrix: metrics.Matrix
+    per_image_iou: dict[str, float]
+    images: int
+
+    def worst(self, count: int) -> list[tuple[str, float]]:
+        """File stem and foreground IoU of the worst pictures, worst first."""
+        return sorted(self.per_image_iou.items(), key=lambda item: item[1])[:count]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Figures as JSON numbers, shares from 0 to 1."""
+        each = metrics.iou_per_class(self.matrix)
+        body: dict[str, Any] = {
+            "data": self.data,
+            "split": self.split,
+            "format": self.format,
+            "images": self.images,
+            "pixel_accuracy": _rounded(metrics.pixel_accuracy(self.matrix)),
+            "miou": _rounded(metrics.mean_iou(self.matrix)),
+            "iou": {name: _rounded(value) for name, value in zip(self.class_names, each, strict=True)},
+        }
+        if self.per_image_iou:
+            values = np.array(list(self.per_image_iou.values()))
+            body[f"{self.class_names[FOREGROUND]}_iou_mean_over_images"] = _rounded(float(values.mean()))
+            body[f"{self.class_names[FOREGROUND]}_iou_p5"] = _rounded(float(np.percentile(values, 5)))
+            body["worst_images"] = {stem: _rounded(value) for stem, value in self.worst(10)}
+        return body
+
+    def table(self) -> str:
+        """The same figures for a person to read."""
+        body = self.to_dict()
+        lines = [f"{self.data}, split {self.split}: {self.images} images"]
+        lines += [f"  {key:32s} {body[key]:.4f}" for key in body if isinstance(body[key], float)]
+        lines += [f"  IoU {name:28s} {value if value is None else format(value, '.4f')}" for name, value in body["iou"].items()]
+        return "\n".join(lines)
+
+
+class Model(Protocol):
+    """What evaluation needs of a segmenter."""
+
+    @property
+    def classes(self) -> tuple[ClassInfo, ...]:
+        """The class map."""
+
+    def __call__(self, frame: Any) -> Result:
+        """Segment uint8 [H, W, 3] BGR."""
+
+
+def evaluate(
+    segmenter: Model,
+    data: Path,
+    split: str,
+    format: str | None = None,
+    report_dir: Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> EvalReport:
+    """Segment every picture of a split and compare it with its label map at the picture's own size.
+
+    Args:
+        segmenter: a loaded model.
+        data: folder of the set.
+        split: name of the split.
+        format: "labels" (values are class ids) or "instances" (values number the objects; for two classes);
+            recognised from the files when None.
+        report_dir: folder for overlays of the ten worst pictures of a two-class model; made if it is missing.
+        progress: called with (done, total) after each picture.
+
+    Raises:
+        UsageError: an unknown format.
+        InputError: an unreadable set, or labels that the model's classes do not cover.
+        OutputError: the report cannot be written.
+    """
+    if format is not None and format not in FORMATS:
+        raise UsageError("unknown format", format, nearest(format, FORMATS))
+    names = tuple(info.name for info in segmenter.classes)
+    samples = list_samples(data, split)
+    chosen = format or _recognize(data, samples, len(names))
+    matrix = np.zeros((len(names), len(names)), np.int64)
+    each: dict[str, float] = {}
+    for done, sample in enumerate(samples, 1):
+        image = read_image(sample.image)
+        truth = _truth(read_mask(sample.mask, image.shape[:2]), chosen)
+        try:
+            one = metrics.confusion_matrix(truth, segmenter(image).label_map, len(names))
+        except UsageError as error:
+            raise InputError(error.cause, f"{error.seen} in {sample.mask}", error.todo) from None
+        matrix += one
+        if len(names) == 2:
+            each[sample.stem] = metrics.foreground_iou(one)
+        if progress:
+            progress(done, len(samples))
+    report = EvalReport(data.name or str(data), split, chosen, names, matrix, each, len(samples))
+    if report_dir is not None:
+        _draw_worst(segmenter, samples, report, report_dir)
+    return report
+
+
+def _draw_worst(segmenter: Model, samples: list[Sample], report: EvalReport, folder: Path) -> None:
+    import cv2
+
+    by_stem = {sample.stem: sample for sample in samples}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for place, (stem, value) in enumerate(report.worst(10)):
+            picture = segmenter(read_image(by_stem[stem].image)).overlay()
+            (folder / f"worst-{place}-{stem}-iou{value:.3f}.png").write_bytes(cv2.imencode(".png", picture)[1].tobytes())
+    except OSError as error:
+        raise OutputError("cannot write the report", f"{folder} ({error.strerror})", "Choose another folder") from None
+
+
+def _recognize(data: Path, samples: list[Sample], classes: int) -> str:
+    """Instance numbers, if a two-class model meets more than two values that count 1, 2, 3 … in each file."""
+    if classes != 2 or (data / "classes.txt").is_file():
+        return "labels"
+    seen = [np.unique(read_mask(sample.mask)) for sample in samples]
+    if max(int(ids[ids != IGNORE_INDEX].max(initial=0)) for ids in seen) < classes:
+        return "labels"
+    counted = all(np.array_equal(ids[ids > 0], np.arange(1, np.count_nonzero(ids) + 1)) for ids in seen)
+    return "instances" if counted else "labels"
+
+
+def _truth(mask: LabelMap, layout: str) -> LabelMap:
+    return (mask > 0).astype(np.uint8) if layout == "instances" else mask
+
+
+def _rounded(value: float) -> float | None:
+    return None if np.isnan(value) else round(float(value), 6)

@@ -1,0 +1,133 @@
+"""Paired transforms and scenes: picture and mask stay together, samples can be repeated, sizes and values hold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from test_folder import write_set
+
+from edgeseg.data.geometric import Geometric, random_matrix, warp
+from edgeseg.data.photometric import Photometric, change
+from edgeseg.data.pool import Pool, SetConfig
+from edgeseg.data.scenes import SceneMaker, Scenes
+from edgeseg.errors import InputError
+
+
+def disc(size: tuple[int, int] = (180, 240)) -> tuple[np.ndarray, np.ndarray]:
+    mask = np.zeros(size, np.uint8)
+    cv2.ellipse(mask, (size[1] // 2, size[0] // 2), (60, 40), 20, 0, 360, 1, -1)
+    return np.repeat((mask * 255)[..., None], 3, axis=2), mask
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("target", [(256, 256), (65, 97), (160, 256)])
+def test_the_mask_moves_with_the_picture(seed: int, target: tuple[int, int]) -> None:
+    image, mask = disc()
+    matrix = random_matrix(np.random.default_rng(seed), mask.shape, target, Geometric(plain=0.0))
+    moved, area = warp(image, mask, matrix, target)
+    assert moved.shape == (*target, 3)
+    drawn = moved[..., 0] > 127
+    either = np.count_nonzero(drawn | (area == 1))
+    assert either == 0 or np.count_nonzero(drawn & (area == 1)) / either > 0.93
+
+
+def test_a_plain_sample_is_what_resize_gives() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (120, 90, 3), np.uint8)
+    image = cv2.GaussianBlur(image, (0, 0), 3)
+    matrix = random_matrix(np.random.default_rng(1), (120, 90), (100, 80), Geometric(plain=1.0, flip=0.0))
+    moved, _ = warp(image, np.zeros((120, 90), np.uint8), matrix, (100, 80))
+    expected = cv2.resize(image, (80, 100), interpolation=cv2.INTER_LINEAR)
+    assert np.abs(moved.astype(int) - expected).max() <= 3
+
+
+def test_labels_of_many_classes_stay_labels() -> None:
+    mask = np.random.default_rng(0).choice(np.array([0, 3, 9, 255], np.uint8), (60, 80))
+    matrix = random_matrix(np.random.default_rng(2), mask.shape, (50, 50), Geometric(plain=0.0))
+    _, moved = warp(np.zeros((60, 80, 3), np.uint8), mask, matrix, (50, 50))
+    assert set(np.unique(moved)) <= {0, 3, 9, 255}
+
+
+ONE_EACH = [{name: 1.0} for name in ("light", "dark", "colour", "gray", "blur", "coarse", "noise", "jpeg")]
+NOTHING = {"light": 0.0, "dark": 0.0, "colour": 0.0, "gray": 0.0, "blur": 0.0, "coarse": 0.0, "noise": 0.0, "jpeg": 0.0}
+
+
+@pytest.mark.parametrize("one", ONE_EACH, ids=lambda one: next(iter(one)))
+def test_each_photometric_change_changes_and_repeats(one: dict[str, float]) -> None:
+    image = np.random.default_rng(3).integers(0, 256, (48, 64, 3), np.uint8)
+    kept = image.copy()
+    first = change(image, np.random.default_rng(7), Photometric(**(NOTHING | one)))
+    assert first.dtype == np.uint8
+    assert first.shape == image.shape
+    assert not np.array_equal(first, image)
+    assert np.array_equal(first, change(image, np.random.default_rng(7), Photometric(**(NOTHING | one))))
+    assert np.array_equal(image, kept)
+    assert np.array_equal(change(image, np.random.default_rng(7), Photometric(**NOTHING)), image)
+
+
+def people(tmp_path: Path, size: tuple[int, int] = (220, 260)) -> Pool:
+    root = tmp_path / "people"
+    (root / "images").mkdir(parents=True)
+    (root / "masks").mkdir()
+    for stem in "ab":
+        image, mask = disc(size)
+        cv2.imwrite(str(root / "images" / f"{stem}.png"), image)
+        cv2.imwrite(str(root / "masks" / f"{stem}.png"), mask)
+    (root / "train.txt").write_text("a b")
+    return Pool(root.parent, SetConfig("people", cutouts=True, feet=True), classes=2)
+
+
+@pytest.mark.parametrize("size", [(160, 160), (96, 160)])
+def test_scenes_repeat_and_hold_people(tmp_path: Path, size: tuple[int, int]) -> None:
+    plain = Photometric(**NOTHING)
+    maker = SceneMaker([people(tmp_path)], Scenes(paste=1.0, decoy=0.0, photometric=plain))
+    held = 0
+    for seed in range(12):
+        image, mask = maker(np.random.default_rng(seed), size)
+        assert image.shape == (*size, 3)
+        assert mask.shape == size
+        again, same = maker(np.random.default_rng(seed), size)
+        assert np.array_equal(image, again)
+        assert np.array_equal(mask, same)
+        # White people on black, dimmed a little towards it: what is drawn is what is labelled, but for the blended rim.
+        drawn = image[..., 0] > 15
+        held += bool(mask.any())
+        assert np.count_nonzero(drawn != (mask == 1)) < 0.05 * mask.size
+    assert held >= 10
+
+
+def test_empty_scenes_hold_nobody(tmp_path: Path) -> None:
+    # Room enough beside the person that each draw finds a free window.
+    maker = SceneMaker([people(tmp_path, (440, 520))], Scenes(empty=1.0, photometric=Photometric(**NOTHING)))
+    for seed in range(8):
+        image, mask = maker(np.random.default_rng(seed), (64, 64))
+        assert not mask.any()
+        assert image.max() < 128
+
+
+def test_a_scene_does_not_change_the_pictures_it_is_made_of(tmp_path: Path) -> None:
+    pool = people(tmp_path)
+    before = [pool[0][0].copy(), pool[0][1].copy()]
+    maker = SceneMaker([pool], Scenes(paste=1.0))
+    for seed in range(6):
+        maker(np.random.default_rng(seed), (64, 64))
+    assert np.array_equal(pool[0][0], before[0])
+    assert np.array_equal(pool[0][1], before[1])
+
+
+def test_labels_are_mapped_and_parts_split(tmp_path: Path) -> None:
+    write_set(tmp_path / "set", tuple("abcdef"))
+    held = Pool(tmp_path, SetConfig("set", part="0/3"), 2)
+    rest = Pool(tmp_path, SetConfig("set", without="0/3", labels={1: 255}, other=0), 2)
+    assert [s.stem for s in held.samples] == ["a", "d"]
+    assert [s.stem for s in rest.samples] == ["b", "c", "e", "f"]
+    assert set(np.unique(rest[0][1])) == {0, 255}
+
+
+def test_an_unknown_class_id_names_the_file(tmp_path: Path) -> None:
+    root = write_set(tmp_path / "set")
+    cv2.imwrite(str(root / "masks" / "b.png"), np.full((24, 32), 7, np.uint8))
+    with pytest.raises(InputError, match="unknown class id: 7 in .*b.png"):
+        Pool(tmp_path, SetConfig("set"), 2).load()

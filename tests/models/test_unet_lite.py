@@ -1,0 +1,101 @@
+"""The network and its fused step: shapes, the step against its definition, and the ImageNet weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from edgeseg.errors import InputError, UsageError
+from edgeseg.models import build
+from edgeseg.models.efficientnet_lite import EfficientNetLite0, load_imagenet
+from edgeseg.models.ops import upsample_crop_concat
+
+SLIM = {"blocks": [1, 1, 1, 1, 1, 1], "ratio": [1, 0.25, 0.25, 0.25, 0.25, 0.25], "stem": 16, "decoder": [16, 16, 8, 8]}
+
+
+@pytest.mark.parametrize(("height", "width"), [(64, 64), (96, 160), (32, 64)])
+@pytest.mark.parametrize("classes", [1, 3])
+def test_logits_have_the_size_of_the_input(height: int, width: int, classes: int) -> None:
+    network = build("unet_lite", classes=classes, **SLIM).eval()
+    assert network.stride == 32
+    assert network(torch.zeros(2, 3, height, width)).shape == (2, classes, height, width)
+
+
+def test_every_weight_learns() -> None:
+    network = build("unet_lite", **SLIM)
+    network(torch.randn(2, 3, 64, 64)).square().mean().backward()
+    assert all(p.grad is not None and bool(torch.isfinite(p.grad).all()) for p in network.parameters())
+
+
+def test_an_unknown_network_names_the_nearest() -> None:
+    with pytest.raises(UsageError, match="Did you mean 'unet_lite'"):
+        build("unet_light")
+
+
+def test_a_wrong_argument_is_an_error() -> None:
+    with pytest.raises(UsageError, match="depth"):
+        build("unet_lite", depth=3)
+    with pytest.raises(UsageError, match="needs 4"):
+        build("unet_lite", decoder=[8, 8])
+
+
+def reference_step(deep: np.ndarray, skip: np.ndarray, scale: int) -> np.ndarray:
+    """Bilinear upsampling with half-pixel centres, pixel by pixel from its definition, then crop and concatenate."""
+    height, width = deep.shape[-2] * scale, deep.shape[-1] * scale
+    up = np.zeros((*deep.shape[:2], height, width), np.float64)
+    for y in range(height):
+        for x in range(width):
+            fy = min(max((y + 0.5) / scale - 0.5, 0.0), deep.shape[-2] - 1)
+            fx = min(max((x + 0.5) / scale - 0.5, 0.0), deep.shape[-1] - 1)
+            y0, x0 = int(fy), int(fx)
+            y1, x1 = min(y0 + 1, deep.shape[-2] - 1), min(x0 + 1, deep.shape[-1] - 1)
+            wy, wx = fy - y0, fx - x0
+            top = deep[..., y0, x0] * (1 - wx) + deep[..., y0, x1] * wx
+            low = deep[..., y1, x0] * (1 - wx) + deep[..., y1, x1] * wx
+            up[..., y, x] = top * (1 - wy) + low * wy
+    top, left = (skip.shape[-2] - height) // 2, (skip.shape[-1] - width) // 2
+    return np.concatenate([skip[..., top : top + height, left : left + width], up], axis=1)
+
+
+@pytest.mark.parametrize("scale", [2, 3])
+@pytest.mark.parametrize("extra", [(0, 0), (1, 3), (4, 2)])
+@pytest.mark.parametrize("size", [(1, 1), (3, 5)])
+def test_the_fused_step_follows_its_definition(scale: int, extra: tuple[int, int], size: tuple[int, int]) -> None:
+    rng = np.random.default_rng(0)
+    deep = rng.standard_normal((2, 3, *size)).astype(np.float32)
+    skip = rng.standard_normal((2, 2, size[0] * scale + extra[0], size[1] * scale + extra[1])).astype(np.float32)
+    given = upsample_crop_concat(torch.from_numpy(deep), torch.from_numpy(skip), scale).numpy()
+    assert np.allclose(given, reference_step(deep, skip, scale), atol=1e-5)
+
+
+def test_a_skip_that_is_too_small_is_an_error() -> None:
+    with pytest.raises(ValueError, match="smaller"):
+        upsample_crop_concat(torch.zeros(1, 1, 4, 4), torch.zeros(1, 1, 7, 8))
+
+
+def test_imagenet_weights_fill_the_full_and_the_slim_encoder(shared: Path) -> None:
+    path = shared / "weights" / "efficientnet-lite0-57934424.pth"
+    source = torch.load(path, weights_only=True)
+    full = EfficientNetLite0()
+    load_imagenet(full, path)
+    assert torch.equal(full.stages[3][1].expand[0].weight, source["_blocks.6._expand_conv.weight"])
+    assert torch.equal(full.stages[6][0].project[1].running_var, source["_blocks.15._bn2.running_var"])
+    slim = EfficientNetLite0((1, 1, 1, 1, 1, 1), (1, 0.25, 0.25, 0.25, 0.25, 0.25), stem=16)
+    load_imagenet(slim, path)
+    kept = slim.stages[1][0].expand[0].weight
+    assert kept.shape == (24, 16, 1, 1)
+    rows = source["_blocks.1._expand_conv.weight"]
+    assert all(any(torch.equal(row, other) for other in rows) for row in kept)
+    with torch.no_grad():
+        assert all(bool(torch.isfinite(f).all()) for f in slim.eval()(torch.randn(1, 3, 64, 64)))
+
+
+def test_another_checkpoint_is_refused(tmp_path: Path) -> None:
+    torch.save({"weight": torch.zeros(3)}, tmp_path / "other.pth")
+    with pytest.raises(InputError, match="not an EfficientNet-Lite0 checkpoint"):
+        load_imagenet(EfficientNetLite0(), tmp_path / "other.pth")
+    with pytest.raises(InputError, match="not found"):
+        load_imagenet(EfficientNetLite0(), tmp_path / "nothing.pth")

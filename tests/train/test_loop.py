@@ -1,0 +1,108 @@
+"""Training for real on a toy set: it learns, a killed run goes on to the same weights, and another seed differs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from edgeseg.errors import InputError, ModelError
+from edgeseg.train.checkpoint import read_checkpoint
+from edgeseg.train.loop import Run, rate_factor, use_bfloat16
+from edgeseg.train.recipe import Recipe, load_recipe
+
+RECIPE = """
+name: toy
+classes: [background, person]
+network: {name: unet_lite, args: {blocks: [1, 1, 1, 1, 1, 1], ratio: [1, 0.25, 0.25, 0.1, 0.1, 0.1], stem: 8, decoder: [16, 16, 8, 8]}}
+size: [64, 64]
+train: [{path: toy, cutouts: true}]
+val: [{path: toy}]
+steps: 8
+phases: [{until: 0.5, sizes: [[32, 64]], batch: 2}, {until: 1.0, sizes: [[64, 64], [32, 64]], batch: 4}]
+scenes: {paste: 0.3, empty: 0.1, photometric: {dark: 0.0}}
+optimizer: {lr: 0.004, encoder_lr: 0.004, warmup: 4}
+ema: 0.9
+workers: 0
+checkpoint_every: 3
+val_every: 100
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Recipe:
+    """A toy set of discs in its folder, and a recipe for it."""
+    root = tmp_path / "toy"
+    (root / "images").mkdir(parents=True)
+    (root / "masks").mkdir()
+    rng = np.random.default_rng(0)
+    for stem in "abcd":
+        mask = np.zeros((96, 96), np.uint8)
+        cv2.circle(mask, tuple(int(v) for v in rng.integers(30, 66, 2)), 24, 1, -1)
+        image = np.where(mask[..., None] == 1, np.uint8(220), rng.integers(0, 90, (96, 96, 3)).astype(np.uint8))
+        cv2.imwrite(str(root / "images" / f"{stem}.png"), image)
+        cv2.imwrite(str(root / "masks" / f"{stem}.png"), mask)
+    (root / "train.txt").write_text("a b c d")
+    (tmp_path / "toy.yaml").write_text(RECIPE)
+    return load_recipe(tmp_path / "toy.yaml")
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    body = read_checkpoint(folder / "last.pt")
+    return body["ema"] | {f"network.{key}": value for key, value in body["network"].items()}
+
+
+def test_stopped_and_resumed_gives_the_same_weights(tmp_path: Path, recipe: Recipe) -> None:
+    Run(recipe, tmp_path, tmp_path / "whole").fit()
+    Run(recipe, tmp_path, tmp_path / "parts").fit(stop_at=5)
+    resumed = Run(recipe, tmp_path, tmp_path / "parts")
+    assert resumed.step == 5
+    resumed.fit()
+    whole, parts = weights(tmp_path / "whole"), weights(tmp_path / "parts")
+    assert all(torch.equal(whole[key], parts[key]) for key in whole)
+    assert len((tmp_path / "whole" / "log.jsonl").read_text().splitlines()) >= 2
+    assert list((tmp_path / "whole").glob("events.*"))
+
+
+def test_another_seed_gives_other_weights(tmp_path: Path, recipe: Recipe) -> None:
+    other = load_recipe(tmp_path / "toy.yaml", ["seed=5", "steps=1"])
+    one = load_recipe(tmp_path / "toy.yaml", ["steps=1"])
+    Run(one, tmp_path, tmp_path / "one").fit()
+    Run(other, tmp_path, tmp_path / "other").fit()
+    first, second = weights(tmp_path / "one"), weights(tmp_path / "other")
+    assert not all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_it_learns(tmp_path: Path, recipe: Recipe) -> None:
+    longer = load_recipe(tmp_path / "toy.yaml", ["steps=60", "scenes.paste=0", "scenes.empty=0"])
+    run = Run(longer, tmp_path, tmp_path / "learn")
+    before = run.validate()["iou/toy"]
+    run.fit()
+    after = run.validate()["iou/toy"]
+    assert after > max(0.5, before)
+
+
+def test_the_rate_warms_up_and_decays(recipe: Recipe) -> None:
+    rates = [rate_factor(step, recipe) for step in range(recipe.steps + 1)]
+    assert rates[:4] == [0.25, 0.5, 0.75, 1.0]
+    assert rates[4] == pytest.approx(1.0)
+    assert all(a > b for a, b in zip(rates[4:], rates[5:], strict=False))
+    assert rates[-1] == pytest.approx(recipe.optimizer.final)
+
+
+def test_bfloat16_can_be_switched_off() -> None:
+    assert use_bfloat16("off") is False
+
+
+def test_what_is_no_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot read the checkpoint"):
+        read_checkpoint(tmp_path / "nothing.pt")
+    (tmp_path / "text.pt").write_text("hello")
+    with pytest.raises(ModelError, match="not a checkpoint"):
+        read_checkpoint(tmp_path / "text.pt")
+    torch.save({"state_dict": {}}, tmp_path / "other.pt")
+    with pytest.raises(ModelError, match="not a checkpoint of edgeseg"):
+        read_checkpoint(tmp_path / "other.pt")
