@@ -1,0 +1,105 @@
+# edgeseg: every job of the repository is one word. Needs a python3 (3.10 to 3.13) and make; `make help` lists the words.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/uv
+EXTRAS := train,export,openvino,tensorrt-rtx,dev
+# One environment, filled in two steps: the demo needs a tenth of what training does.
+LIGHT := $(VENV)/.installed-light
+FULL := $(VENV)/.installed-full
+INPUTS := setup.py pyproject.toml constraints.txt
+# Debian packages that real tests need: what the cv2 wheel with windows links to, and a display to open one on.
+SYSTEM_PACKAGES := libgl1 libglib2.0-0 libxcb1 libx11-6 libxext6 libsm6 libice6 xvfb
+
+export UV_PYTHON_DOWNLOADS := never
+export UV_HTTP_TIMEOUT ?= 300
+export UV_LINK_MODE ?= hardlink
+ifdef PIP_INDEX_URL
+export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
+endif
+
+INSTALL = $(UV) pip install --quiet --python $(BIN)/python --constraints constraints.txt
+
+.DELETE_ON_ERROR:
+.PHONY: help setup demo test lint type format bench wheel test-pythons system-packages constraints clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
+
+setup: $(FULL) ## make .venv with everything that development needs
+
+demo: $(if $(wildcard $(FULL)),$(FULL),$(LIGHT)) ## segment the clip that ships, on the CPU, into demo.mp4
+	@show=; if [ -n "$$DISPLAY$$WAYLAND_DISPLAY" ] && $(BIN)/python -c 'import cv2; cv2.namedWindow("edgeseg")' \
+	  >/dev/null 2>&1; then show=--show; fi; \
+	$(BIN)/edgeseg run demo --save demo.mp4 $$show
+
+test: lint type ## everything CI checks: lint, types, all tests, and the tests without torch on each Python found
+	$(BIN)/python -m pytest
+	@$(MAKE) --no-print-directory test-pythons
+
+lint: $(FULL) ## ruff: mistakes and layout
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(FULL) ## let ruff lay the code out
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+type: $(FULL) ## mypy, strict
+	$(BIN)/mypy
+
+bench: $(FULL) ## time the shipped model on every backend of this machine, into benchmarks/results/bench.json
+	@mkdir -p benchmarks/results
+	$(BIN)/edgeseg bench --model person --backend all --precision all --json benchmarks/results/bench.json
+
+wheel: $(FULL) ## build the wheel, install it into a fresh environment, run its tests from another directory
+	@sh tests/wheel.sh $(UV) $(BIN)/python
+
+test-pythons: $(FULL) ## the same for each Python from 3.10 to 3.13 found here
+	@sh tests/wheel.sh $(UV) all
+
+system-packages: ## Debian packages that real tests need (as root)
+	@command -v dpkg-query >/dev/null || { echo "error: no Debian system: dpkg-query is missing. Install what" \
+	  "$(SYSTEM_PACKAGES) stand for by hand." >&2; exit 1; }
+	@missing=; for name in $(SYSTEM_PACKAGES); do \
+	  dpkg-query -W -f '$${Status}' $$name 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$name"; done; \
+	if [ -z "$$missing" ]; then echo "system packages: all there"; exit 0; fi; \
+	[ "$$(id -u)" = 0 ] || { echo "error: only root installs system packages: missing are$$missing." \
+	  "Run sudo make system-packages." >&2; exit 1; }; \
+	echo "system packages for cv2 windows and a display to test them on:$$missing"; \
+	apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing
+
+constraints: $(UV) ## resolve constraints.txt anew
+	@sh tests/constraints.sh $(UV)
+
+clean: ## remove environments and what was built
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache demo.mp4
+
+$(UV):
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 14))' || { echo "error: no fitting" \
+	  "Python: $$($(PYTHON) -V 2>&1). Give one from 3.10 to 3.13: make PYTHON=python3.11 $(MAKECMDGOALS)." >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "error: this Python cannot make environments:" \
+	  "$$(command -v $(PYTHON)). Install its venv module (Debian: apt-get install python3-venv)." >&2; exit 1; }
+	@echo "making $(VENV) with $$($(PYTHON) -V)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+
+# A wheel of cv2 with windows needs libGL and friends of the system; where they are missing, its twin without does.
+define need-cv2
+	@$(BIN)/python -c 'import cv2' 2>/dev/null || { echo "cv2 cannot be loaded here: taking opencv-python-headless" \
+	  "(no windows; make system-packages has what the other needs)"; \
+	$(UV) pip uninstall --quiet --python $(BIN)/python opencv-python; $(INSTALL) opencv-python-headless; }
+endef
+
+$(LIGHT): $(INPUTS) | $(UV)
+	@echo "installing what running a model needs"
+	@$(INSTALL) --editable .
+	$(need-cv2)
+	@touch $@
+
+$(FULL): $(INPUTS) | $(UV)
+	@echo "installing what development needs ($(EXTRAS))"
+	@$(INSTALL) --editable '.[$(EXTRAS)]'
+	$(need-cv2)
+	@touch $(LIGHT) $@

@@ -1,0 +1,72 @@
+"""`edgeseg quantize`: an fp32 file and its ranges as one int8 file, and what that costs in accuracy."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+HELP = "write the int8 file of an fp32 file and its ranges"
+EXAMPLE = "edgeseg quantize model.onnx --ranges ranges.json -o model.int8.onnx --max-drop 0.5 --data DIR --split val"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `quantize`."""
+    from edgeseg.cli.arguments import add_json, names, number
+
+    parser.add_argument("model", type=Path, metavar="MODEL.onnx", help="the fp32 file that was calibrated")
+    parser.add_argument("--ranges", required=True, type=Path, metavar="RANGES.json", help="by edgeseg calibrate")
+    parser.add_argument("-o", "--out", required=True, type=Path, metavar="OUT.onnx", help="the file to write")
+    parser.add_argument("--keep-float", type=names, default=(), metavar="A,B", help="nodes that stay in float")
+    parser.add_argument(
+        "--max-drop",
+        type=number("drop", 0, 100),
+        metavar="POINTS",
+        help="measure on --data, and end with exit code 5 if more points of IoU are lost",
+    )
+    parser.add_argument("--data", type=Path, metavar="DIR", help="pictures and masks to measure the drop on")
+    parser.add_argument("--split", default="val", metavar="NAME", help="of that data (default val)")
+    add_json(parser)
+
+
+def handle(args: argparse.Namespace) -> int:
+    """Quantize, and measure where asked to."""
+    import dataclasses
+
+    from edgeseg.cli.output import check_target, text_stream, write_json
+    from edgeseg.errors import LimitError, UsageError
+    from edgeseg.export.quantize import quantize
+
+    if (args.max_drop is None) != (args.data is None):
+        missing = "--data" if args.data is None else "--max-drop"
+        raise UsageError("--max-drop and --data belong together, missing is", missing, "Give both or neither")
+    check_target(args.out)
+    check_target(args.json)
+    stream = text_stream(args.json)
+    result = quantize(args.model, args.ranges, args.out, args.keep_float)
+    figures = {"file": str(args.out), "size_bytes": args.out.stat().st_size, **dataclasses.asdict(result)}
+    print(
+        f"{args.out}: {len(result.int8)} nodes in int8, {len(result.kept_float)} in float, "
+        f"{figures['size_bytes'] / 1e6:.2f} MB",
+        file=stream,
+    )
+    if args.data is not None:
+        scores = [score(path, args.data, args.split) for path in (args.model, args.out)]
+        drop = 100 * (scores[0] - scores[1])
+        figures |= {"score_fp32": scores[0], "score_int8": scores[1], "drop_points": drop}
+        print(f"fp32 {scores[0]:.4f}, int8 {scores[1]:.4f}: {drop:.2f} points lost", file=stream)
+    write_json(figures, args.json)
+    if args.data is not None and drop > args.max_drop:
+        todo = "Calibrate on more or other frames, or keep nodes in float with --keep-float"
+        raise LimitError(f"int8 loses more than {args.max_drop:g} points", f"{drop:.2f}", todo)
+    return 0
+
+
+def score(model: Path, data: Path, split: str) -> float:
+    """What the model is judged by: foreground IoU (mean over pictures) of two classes, else mIoU. By ONNX Runtime."""
+    from edgeseg.data.evaluate import evaluate
+    from edgeseg.runtime.segmenter import open_segmenter
+
+    with open_segmenter(model, backend="onnxruntime") as segmenter:
+        names = segmenter.manifest.class_names
+        figures = evaluate(segmenter, data, split).to_dict()
+    return float(figures[f"{names[1]}_iou_mean_over_images" if len(names) == 2 else "miou"])

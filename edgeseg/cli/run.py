@@ -1,0 +1,83 @@
+"""`edgeseg run`: a source through a model into windows, videos, masks and figures."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+HELP = "segment a clip, a camera or a folder of pictures"
+EXAMPLE = """edgeseg run demo --save demo.mp4
+  edgeseg run 0 --show                      the first camera, in a window
+  edgeseg run street.mp4 --masks masks/ --jsonl street.jsonl --stats -"""
+SOURCES = "demo | 0 | /dev/video0 | file.mp4 | folder/ | 'folder/*.jpg' | synthetic:1280x720@30 | synthetic:1280x720"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `run`."""
+    from edgeseg.cli.arguments import add_json, add_model, names, not_yet, number, one_of, whole
+
+    parser.add_argument("sources", nargs="+", metavar="SOURCE", help=SOURCES)
+    add_model(parser)
+    parser.add_argument("--threshold", type=number("threshold", 0, 1), metavar="P", help="the model's own unless given")
+    parser.add_argument("--classes", type=names, metavar="A,B", help="only these; others count as background")
+    parser.add_argument(
+        "--smooth",
+        metavar="METHOD[:STRENGTH]",
+        help="steady the masks over time: exponential|uncertainty, strength 0 to 1 (off unless given)",
+    )
+    parser.add_argument("--show", action="store_true", help="a window; q or Escape ends")
+    parser.add_argument("--save", type=Path, metavar="OUT.mp4", help="an H.264 video with the labels drawn in")
+    parser.add_argument("--masks", type=Path, metavar="DIR", help="one 8-bit PNG a frame, the class id as value")
+    parser.add_argument("--jsonl", metavar="OUT.jsonl", help="one line of JSON a result; - is standard output")
+    parser.add_argument("--web", action=not_yet("--web"), metavar="HOST:PORT", help="not in this version")
+    parser.add_argument(
+        "--policy",
+        type=one_of("policy", ("newest", "all")),
+        metavar="newest|all",
+        help="drop what is older than the newest frame, or wait (default: cameras drop, files wait)",
+    )
+    parser.add_argument("--max-frames", type=whole("number of frames", 1), metavar="N", help="the source stops after N")
+    add_json(parser, "--stats")
+
+
+def handle(args: argparse.Namespace) -> int:
+    """Run one source to its end, or to the first signal."""
+    import contextlib
+
+    from edgeseg.cli import running
+    from edgeseg.cli.output import check_target, model_line, text_stream, write_json
+    from edgeseg.errors import UsageError
+    from edgeseg.runtime.pipeline import Pipeline
+    from edgeseg.runtime.segmenter import open_segmenter
+    from edgeseg.runtime.sinks import Sink, open_sinks
+    from edgeseg.runtime.sources import open_source
+    from edgeseg.runtime.temporal import Smoother
+
+    if len(args.sources) > 1:
+        raise UsageError("several sources are not in this version", " ".join(args.sources), "Give one")
+    if args.stats == args.jsonl == "-":
+        raise UsageError("two outputs cannot share standard output", "--stats - --jsonl -", "Give one of them a file")
+    check_target(args.stats)
+    stream = text_stream("-" if "-" in (args.stats, args.jsonl) else None)
+    smoother = Smoother.parse(args.smooth) if args.smooth else None
+    with contextlib.ExitStack() as stack:
+        signals = stack.enter_context(running.Signals())
+        source = stack.enter_context(open_source(args.sources[0], args.max_frames))
+        segmenter = stack.enter_context(
+            open_segmenter(args.model, args.backend, args.precision, args.device, args.threshold)
+        )
+        sinks = open_sinks(args.save, args.masks, args.jsonl, args.show, fps=source.fps, live=source.live)
+        for sink in sinks:
+            stack.callback(sink.close)
+        if args.classes:
+            outputs: list[Sink] = [running.OnlyClasses(sinks, segmenter.classes, args.classes)]
+        else:
+            outputs = sinks
+        pipeline = Pipeline(source, segmenter, outputs, args.policy, smoother)
+        print(model_line(segmenter), file=stream, flush=True)
+        running.supervise(pipeline, sinks, signals)
+    figures = pipeline.stats.to_dict()
+    running.check_source(source, figures)
+    write_json(running.stats_report(figures, source, segmenter), args.stats)
+    print(running.summary(figures, args), file=stream)
+    return 0

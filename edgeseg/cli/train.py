@@ -1,0 +1,46 @@
+"""`edgeseg train`: trains what a recipe says, and resumes a run that was stopped."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+HELP = "train a model by a recipe; the same command resumes a stopped run"
+EXAMPLE = "edgeseg train recipes/person.yaml --data ../shared --out runs/person optimizer.lr=0.001"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `train`."""
+    from edgeseg.cli.arguments import whole
+
+    parser.add_argument("recipe", type=Path, metavar="RECIPE.yaml")
+    parser.add_argument("changes", nargs="*", metavar="key=value", help="replaces one value of the recipe")
+    parser.add_argument("--data", type=Path, default=Path(), metavar="DIR", help="folders in the recipe start here")
+    parser.add_argument("--out", type=Path, metavar="RUN", help="the run's folder (default runs/NAME of the recipe)")
+    parser.add_argument("--stop-at", type=whole("step", 1), metavar="STEP", help="leave a checkpoint there and end")
+
+
+def handle(args: argparse.Namespace) -> int:
+    """Train to the recipe's last step; an interrupted run goes on from its last checkpoint."""
+    from edgeseg.errors import OutputError
+    from edgeseg.runtime.notices import info, warn
+    from edgeseg.train.loop import CHECKPOINT, Run
+    from edgeseg.train.recipe import load_recipe
+
+    recipe = load_recipe(args.recipe, args.changes)
+    out = args.out or Path("runs") / recipe.name
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError("cannot make the run's folder", f"{out} ({error.strerror})", "Choose another --out") from None
+    run = Run(recipe, args.data, out)
+    info(f"{'resuming' if run.step else 'starting'} {out} at step {run.step} of {recipe.steps}")
+    try:
+        run.fit(args.stop_at)
+    except KeyboardInterrupt:
+        # Between checkpoints weights, averages and optimizer may be half a step apart, so nothing is saved here.
+        warn(f"stopped at step {run.step}; the same command goes on from {out / CHECKPOINT}")
+        return 0
+    done = out / CHECKPOINT
+    print(f"{done}: step {run.step} of {recipe.steps}; next: edgeseg export {done} -o model.onnx")
+    return 0

@@ -1,0 +1,269 @@
+"""`edgeseg run` as users call it: real videos, folders and models in, real files out, one clear line for bad input."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from edgeseg.cli.main import main
+
+WIDTH, HEIGHT = 64, 48
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    """20 frames at 10 fps, 64x48: black, with a white left half from frame 10 on."""
+    path = tmp_path / "clip.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        for number in range(20):
+            image = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+            if number >= 10:
+                image[:, : WIDTH // 2] = 255
+            for packet in stream.encode(av.VideoFrame.from_ndarray(image, format="bgr24")):
+                container.mux(packet)
+        for packet in stream.encode():
+            container.mux(packet)
+    return path
+
+
+def run(*words: object) -> int:
+    """`edgeseg run` in this process, on ONNX Runtime."""
+    return main(["run", *map(str, words), "--backend", "onnxruntime"])
+
+
+def frames_of(video: Path) -> list[np.ndarray]:
+    """Every frame of a video as BGR."""
+    with av.open(str(video)) as container:
+        return [frame.to_ndarray(format="bgr24") for frame in container.decode(video=0)]
+
+
+def test_all_outputs_of_a_video(
+    clip: Path, tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    video, masks, lines, stats = (tmp_path / name for name in ("out.mp4", "masks", "out.jsonl", "stats.json"))
+    code = run(clip, "--model", tiny_model, "--save", video, "--masks", masks, "--jsonl", lines, "--stats", stats)
+    out, err = capsys.readouterr()
+    assert (code, err) == (0, "")
+
+    assert len(frames_of(video)) == 20
+    files = sorted(masks.iterdir())
+    assert [path.name for path in files] == [f"{number:06d}.png" for number in range(20)]
+    first, last = (cv2.imread(str(path), cv2.IMREAD_UNCHANGED) for path in (files[0], files[-1]))
+    assert first is not None
+    assert last is not None
+    assert first.shape == last.shape == (HEIGHT, WIDTH)
+    assert not first.any()
+    assert last[:, : WIDTH // 2 - 4].all()
+    assert not last[:, WIDTH // 2 + 4 :].any()
+
+    rows = [json.loads(line) for line in lines.read_text().splitlines()]
+    assert [row["frame"] for row in rows] == list(range(20))
+
+    figures = json.loads(stats.read_text())
+    assert figures["frames_in"] == figures["frames_out"] == 20
+    assert figures["dropped"] == figures["skipped"] == figures["failed"] == 0
+    assert figures["inference"]["samples"] == 20
+    assert figures["frame_age"] is None
+    assert figures["backend"] == "onnxruntime"
+    assert figures["machine"]["cores"] >= 1
+
+    assert "onnxruntime" in out
+    assert "20 in, 20 out" in out
+    assert str(video) in out
+
+
+def test_stats_on_standard_output_stand_alone(clip: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(clip, "--model", tiny_model, "--stats", "-", "--max-frames", 5) == 0
+    assert json.loads(capsys.readouterr().out)["frames_out"] == 5
+
+
+def test_a_live_source_says_how_old_frames_are(tiny_model: Path, tmp_path: Path) -> None:
+    stats = tmp_path / "stats.json"
+    code = run("synthetic:64x48@100", "--model", tiny_model, "--max-frames", 30, "--stats", stats)
+    figures = json.loads(stats.read_text())
+    assert code == 0
+    assert figures["frames_in"] == 30 == figures["frames_out"] + figures["dropped"]
+    assert figures["frame_age"]["samples"] == figures["frames_out"]
+
+
+def test_policy_all_makes_a_live_source_wait(tiny_model: Path, tmp_path: Path) -> None:
+    stats = tmp_path / "stats.json"
+    code = run("synthetic:64x48@200", "--model", tiny_model, "--max-frames", 40, "--policy", "all", "--stats", stats)
+    figures = json.loads(stats.read_text())
+    assert code == 0
+    assert figures["frames_in"] == figures["frames_out"] == 40
+
+
+def test_classes_keep_only_what_is_named(
+    clip: Path, make_tiny_model: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    masks = tmp_path / "masks"
+    model = make_tiny_model(tmp_path / "tiny.onnx")
+    assert run(clip, "--model", model, "--masks", masks, "--classes", "background") == 0
+    assert not any(cv2.imread(str(path), cv2.IMREAD_UNCHANGED).any() for path in masks.iterdir())  # type: ignore[union-attr]
+    capsys.readouterr()
+    assert run(clip, "--model", model, "--masks", masks, "--classes", "preson") == 2
+    assert "Did you mean 'person'?" in capsys.readouterr().err
+
+
+def test_threshold(clip: Path, tiny_model: Path, tmp_path: Path) -> None:
+    gray = tmp_path / "gray.png"
+    cv2.imwrite(str(gray), np.full((HEIGHT, WIDTH, 3), 100, np.uint8))
+    for threshold, label in ((0.3, 1), (0.5, 0)):
+        masks = tmp_path / f"masks-{threshold}"
+        assert run(gray.parent / "*.png", "--model", tiny_model, "--masks", masks, "--threshold", threshold) == 0
+        assert (cv2.imread(str(masks / "000000.png"), cv2.IMREAD_UNCHANGED) == label).all()
+
+
+BAD_INPUT: dict[str, tuple[Callable[[Path, Path], list[object]], int, str]] = {
+    "missing file": (lambda d, m: [d / "missing.mp4", "--model", m], 3, "missing.mp4"),
+    "text named mp4": (lambda d, m: [_text(d / "text.mp4"), "--model", m], 3, "text.mp4"),
+    "empty folder": (lambda d, m: [_folder(d / "empty"), "--model", m], 3, "empty"),
+    "pattern without files": (lambda d, m: [d / "*.jpg", "--model", m], 3, "*.jpg"),
+    "no camera": (lambda d, m: ["97", "--model", m], 3, "97"),
+    "later source": (lambda d, m: ["rtsp://127.0.0.1/x", "--model", m], 2, "not in this version"),
+    "corrupt model": (lambda d, m: ["synthetic:8x8", "--model", _cut(d / "cut.onnx", m)], 4, "cut.onnx"),
+    "model without manifest": (lambda d, m: ["synthetic:8x8", "--model", _bare(d / "bare.onnx", m)], 4, "manifest"),
+    "missing model file": (lambda d, m: ["synthetic:8x8", "--model", d / "no.onnx"], 3, "no.onnx"),
+    "unknown model": (lambda d, m: ["synthetic:8x8", "--model", "persom"], 2, "persom"),
+    "unknown backend": (lambda d, m: ["synthetic:8x8", "--model", m, "--backend", "onnxrt"], 2, "'onnxruntime'"),
+    "later backend": (lambda d, m: ["synthetic:8x8", "--model", m, "--backend", "tensorrt"], 4, "not in this version"),
+    "unknown device": (lambda d, m: ["synthetic:8x8", "--model", m, "--device", "NPU9"], 4, "NPU9"),
+    "save into no folder": (lambda d, m: ["synthetic:8x8", "--model", m, "--save", d / "no/out.mp4"], 3, "no"),
+    "save onto a folder": (lambda d, m: ["synthetic:8x8", "--model", m, "--save", _folder(d / "f.mp4")], 3, "f.mp4"),
+    "masks onto a file": (lambda d, m: ["synthetic:8x8", "--model", m, "--masks", _text(d / "file")], 3, "file"),
+    "jsonl into no folder": (lambda d, m: ["synthetic:8x8", "--model", m, "--jsonl", d / "no/out.jsonl"], 3, "no"),
+    "stats into no folder": (lambda d, m: ["synthetic:8x8", "--model", m, "--stats", d / "no/s.json"], 3, "no"),
+}
+
+
+@pytest.mark.parametrize("words, code, told", BAD_INPUT.values(), ids=BAD_INPUT.keys())
+def test_bad_input_is_one_line_and_its_exit_code(
+    words: Callable[[Path, Path], list[object]],
+    code: int,
+    told: str,
+    tiny_model: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    given = words(tmp_path, tiny_model)
+    backend = [] if "--backend" in given else ["--backend", "onnxruntime"]
+    assert main(["run", *map(str, given), "--max-frames", "3", *backend]) == code
+    # capfd: what a native library prints on its own counts, too.
+    err = capfd.readouterr().err
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert told in err
+
+
+def test_a_backend_that_is_not_installed_names_its_extra(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from edgeseg.runtime import backends
+
+    monkeypatch.setattr(backends, "find_spec", lambda name: None)
+    assert main(["run", "synthetic:8x8", "--model", str(tiny_model), "--backend", "openvino"]) == 4
+    assert "edgeseg[openvino]" in capsys.readouterr().err
+
+
+def test_a_truncated_video_is_segmented_as_far_as_it_goes(
+    clip: Path, tiny_model: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    # Matroska keeps its index in the stream, so the front of a file that was cut off can be read.
+    whole, cut, out = tmp_path / "whole.mkv", tmp_path / "cut.mkv", tmp_path / "out.mp4"
+    with av.open(str(whole), "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        noise = np.random.default_rng(0)
+        for _ in range(60):
+            image = noise.integers(0, 255, (HEIGHT, WIDTH, 3)).astype(np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="bgr24")))
+        container.mux(stream.encode())
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size * 6 // 10])
+    assert run(cut, "--model", tiny_model, "--save", out) == 0
+    err = capfd.readouterr().err
+    assert err.startswith("warning: ")
+    assert "cut.mkv" in err
+    assert err.count("\n") == 1
+    assert 10 < len(frames_of(out)) < 60
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_in_the_middle_finishes_the_files(number: signal.Signals, tiny_model: Path, tmp_path: Path) -> None:
+    video, lines, stats = (tmp_path / name for name in ("out.mp4", "out.jsonl", "stats.json"))
+    words = ["run", "synthetic:64x48@50", "--model", str(tiny_model), "--backend", "onnxruntime"]
+    outputs = ["--save", str(video), "--jsonl", str(lines), "--stats", str(stats)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "edgeseg", *words, *outputs], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 60
+    while not (lines.exists() and lines.read_text().count("\n") >= 10):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (0, "")
+    figures = json.loads(stats.read_text())
+    written = figures["frames_out"]
+    assert written >= 10
+    assert figures["frames_in"] == sum(figures[key] for key in ("frames_out", "dropped", "skipped", "failed"))
+    assert len(frames_of(video)) == written
+    assert lines.read_text().count("\n") == written
+    assert f"{written} out" in out
+
+
+def test_a_second_signal_aborts(tiny_model: Path, tmp_path: Path) -> None:
+    # A source that never comes back from its read: a pipe that nobody writes to.
+    pipe, lines = tmp_path / "pipe.mp4", tmp_path / "out.jsonl"
+    os.mkfifo(pipe)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "edgeseg", "run", str(pipe), "--model", str(tiny_model), "--jsonl", str(lines)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    time.sleep(1.5)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.5)
+    if process.poll() is None:
+        process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert "Traceback" not in err
+    assert process.returncode in (0, 130)
+
+
+def _text(path: Path) -> Path:
+    path.write_text("no picture in here\n" * 50)
+    return path
+
+
+def _folder(path: Path) -> Path:
+    path.mkdir()
+    return path
+
+
+def _cut(path: Path, model: Path) -> Path:
+    path.write_bytes(model.read_bytes()[:400])
+    return path
+
+
+def _bare(path: Path, model: Path) -> Path:
+    onnx = pytest.importorskip("onnx")
+    proto = onnx.load(model)
+    del proto.metadata_props[:]
+    onnx.save(proto, path)
+    return path
