@@ -1,0 +1,1 @@
+"""Runs a model on a stream: source -> mailbox -> preprocess -> backend -> postprocess -> temporal -> sink. No torch."""

@@ -1,0 +1,163 @@
+"""OpenVINO on a CPU, or another device that it finds. Functions are inlined before it reads a file, once."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+
+from edgeseg.errors import BackendError, ModelError
+from edgeseg.runtime.backends.base import (
+    Arrays,
+    Backend,
+    Signature,
+    as_input,
+    check_inputs,
+    check_signature,
+    default_threads,
+    first_line,
+    silence,
+)
+from edgeseg.runtime.backends.cache import cache_folder, trim, write_aside
+from edgeseg.runtime.backends.model_file import ModelFile, read_bytes, read_model_file
+from edgeseg.runtime.notices import warn
+
+# Part of a cached file's name: a new number when what `inline` makes of a model changes.
+_INLINED = "1"
+_KEPT = 32  # files in each cache folder
+_DTYPES = {"u8": "uint8", "f32": "float32", "i32": "int32", "i64": "int64"}
+
+
+class OpenVinoBackend(Backend):
+    """See `Backend`; `device` is OpenVINO's name, "CPU" unless given. The batch is fixed at 1."""
+
+    name = "openvino"
+
+    def __init__(self, model: Path, device: str | None = None, threads: int | None = None) -> None:
+        self.device = device or "CPU"
+        threads = threads or default_threads()
+        file = read_model_file(model)
+        with silence():
+            import openvino
+
+            self._tensor: Any = openvino.Tensor
+            core = openvino.Core()
+            _check_device(core, self.device)
+            compiled = _compile(core, _read(core, file), self.device, threads, model)
+        self.manifest = file.manifest
+        self.details = {
+            "version": openvino.__version__.partition("-")[0],
+            "threads": compiled.get_property("INFERENCE_NUM_THREADS") if self.device == "CPU" else None,
+            # bfloat16 where the CPU computes in it, which is OpenVINO's own choice.
+            "inference_precision": compiled.get_property("INFERENCE_PRECISION_HINT").to_string(),
+        }
+        self._inputs = _signature(compiled.inputs)
+        check_signature(model, file.manifest, self._inputs, _signature(compiled.outputs))
+        self._request: Any = compiled.create_infer_request()
+        # Views of the request's own memory, the same for every call: nothing is copied on the way out.
+        self._outputs = {name: self._request.get_tensor(name).data for name in file.manifest.outputs}
+
+    def infer(self, inputs: Arrays) -> dict[str, npt.NDArray[Any]]:
+        """See `Backend.infer`."""
+        if self._request is None:
+            raise ModelError("the backend is closed", self.manifest.name, "Load the model again")
+        check_inputs(inputs, self._inputs)
+        # Held until the end: a tensor on shared memory keeps no reference to the array that owns it.
+        arrays = {name: as_input(array) for name, array in inputs.items()}
+        for name, array in arrays.items():
+            self._request.set_tensor(name, self._tensor(array, shared_memory=True))
+        self._request.infer()
+        return dict(self._outputs)
+
+    def close(self) -> None:
+        """See `Backend.close`."""
+        self._request = None
+        self._outputs = {}
+
+
+def _compile(core: Any, graph: Any, device: str, threads: int, model: Path) -> Any:
+    properties: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
+    if device == "CPU":
+        # One inference at a time with all threads. Not pinned: a pinned thread waits for its core while the capture or
+        # the encoder thread has it, though the other core is free; unpinned was no slower in an idle process either.
+        properties |= {"NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": threads, "ENABLE_CPU_PINNING": False}
+    folder = cache_folder() / "openvino"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.access(folder, os.W_OK):
+            properties["CACHE_DIR"] = str(folder)
+    except OSError:
+        pass  # compiles at every start: slower, nothing else
+    try:
+        graph.reshape({port: [1, *list(port.partial_shape)[1:]] for port in graph.inputs})
+        compiled = core.compile_model(graph, device, properties)
+    except Exception as error:  # RuntimeError, or whatever its bindings make of a C++ exception
+        raise _refused(model, error) from None
+    trim(folder, "*.blob", _KEPT)
+    return compiled
+
+
+def _read(core: Any, file: ModelFile) -> Any:
+    """The file as OpenVINO's graph, its functions inlined."""
+    if not file.has_functions:
+        try:
+            return core.read_model(str(file.path))
+        except Exception as error:
+            raise _refused(file.path, error) from None
+    cached = cache_folder() / "inlined" / f"{file.sha256[:32]}-{_INLINED}.onnx"
+    try:
+        return core.read_model(str(cached))
+    except Exception:  # not there yet, or damaged: made again
+        inlined = inline(read_bytes(file.path))
+    try:
+        write_aside(cached, inlined)
+        trim(cached.parent, "*.onnx", _KEPT)
+    except OSError as error:
+        warn(f"cannot keep what OpenVINO needs: {cached} ({error.strerror}); the next start will be as slow")
+    try:
+        return core.read_model(inlined)
+    except Exception as error:
+        raise _refused(file.path, error) from None
+
+
+def inline(content: bytes) -> bytes:
+    """An ONNX file's bytes with every call of a function inside it replaced by the function's body.
+
+    Raises:
+        BackendError: the onnx package, which does this, is not installed.
+    """
+    try:
+        from onnx import ModelProto, inliner
+    except ImportError as error:
+        raise BackendError(
+            "openvino needs the onnx package for this model", error, "Install both with pip install 'edgeseg[openvino]'"
+        ) from None
+    model = ModelProto.FromString(content)
+    inlined: bytes = inliner.inline_local_functions(model).SerializeToString()
+    return inlined
+
+
+def _check_device(core: Any, device: str) -> None:
+    # Asking for the list loads the plugin of every device, so the usual one goes without.
+    if device == "CPU":
+        return
+    known = core.available_devices
+    if device not in known and device.partition(".")[0] not in known:
+        raise BackendError("openvino finds no such device", device, f"There are {', '.join(known)}")
+
+
+def _refused(model: Path, error: Exception) -> ModelError:
+    return ModelError("openvino cannot load the model", f"{model} ({first_line(error)})", "Export the model again")
+
+
+def _signature(ports: Any) -> Signature:
+    # A tensor has all the names of those that were merged into it, "label_map" among others.
+    return {name: _describe(port) for port in ports for name in port.names}
+
+
+def _describe(port: Any) -> tuple[str, tuple[int | None, ...]]:
+    kind = port.element_type.get_type_name()
+    shape = tuple(size.get_length() if size.is_static else None for size in port.partial_shape)
+    return _DTYPES.get(kind, kind), shape

@@ -1,0 +1,301 @@
+"""Runs a source through a segmenter into sinks, on three threads that never wait for an old frame.
+
+    capture ──hand-over──> preprocess + backend ──one slot──> postprocess + sinks
+
+The first hand-over is a `Mailbox` for live sources (the newest frame wins) and a `Waiting` for everything else (every
+frame, in order). A frame is taken only when there is room for its result, so that frames grow old in the mailbox, where
+they are replaced, and not behind it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy.typing as npt
+
+from edgeseg.errors import UsageError, nearest
+from edgeseg.runtime import notices
+from edgeseg.runtime.geometry import Geometry
+from edgeseg.runtime.mailbox import HandOver, Mailbox, Waiting
+from edgeseg.runtime.segmenter import Segmenter
+from edgeseg.runtime.sinks.base import Sink, wants_stop
+from edgeseg.runtime.stats import Stats
+from edgeseg.runtime.temporal import Smoother
+from edgeseg.types import Frame, Result
+
+if TYPE_CHECKING:
+    from edgeseg.runtime.sources.base import Source
+
+POLICIES = ("newest", "all")
+# How long a source may take to come back from a read after it was closed.
+CLOSING_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Inferred:
+    """What the second thread hands to the third."""
+
+    frame: Frame
+    geometry: Geometry
+    outputs: dict[str, npt.NDArray[Any]]
+    preprocess_ms: float
+    inference_ms: float
+
+
+class Pipeline:
+    """One source, one segmenter, any number of sinks. Used once.
+
+    The pipeline closes its sinks when the last result is through (on the thread that wrote to them, as windows want it)
+    and the source when it is stopped or fails; closing them again does no harm. The segmenter stays open.
+
+    Args:
+        source: where frames come from.
+        segmenter: what labels them; several pipelines may share one.
+        sinks: where results go, in this order; one with a true `wants_stop` (a window that was closed) stops the run.
+        policy: "newest" drops frames that the model is too slow for, "all" makes the source wait; unless given, live
+            sources drop and others wait.
+        smoother: temporal smoothing of the probability; left out, with a warning, for a folder of unrelated pictures.
+        stats: counts and spans; new ones unless given.
+
+    Raises:
+        UsageError: an unknown policy, or a smoother for a model without probability.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        segmenter: Segmenter,
+        sinks: Sequence[Sink] = (),
+        policy: str | None = None,
+        smoother: Smoother | None = None,
+        stats: Stats | None = None,
+    ) -> None:
+        if policy is not None and policy not in POLICIES:
+            raise UsageError("unknown policy", policy, nearest(policy, POLICIES))
+        if smoother is not None and not segmenter.has_probability:
+            raise UsageError("the model has no probability to smooth", segmenter.manifest.name, "Leave smoothing out")
+        if smoother is not None and source.unrelated:
+            notices.warn(f"no smoothing: the pictures of {source.name} have nothing to do with each other")
+            smoother = None
+        self.source, self.segmenter, self.stats = source, segmenter, stats or Stats()
+        self._sinks: list[Sink] = list(sinks)
+        self._smoother = smoother
+        self._last_geometry: Geometry | None = None
+        newest = policy == "newest" if policy else source.live
+        self._inbox: HandOver[Frame] = Mailbox() if newest else Waiting()
+        self._inferred: Waiting[_Inferred] = Waiting()
+        self.stats.follow("dropped", self._inbox)
+        # Inferred but never through the third thread: that only happens when a sink failed.
+        self.stats.follow("failed", self._inferred)
+        self._error: BaseException | None = None
+        self._error_lock = threading.Lock()
+        self._stopping = False
+        self._started = self._given_up = False
+        self._warm = threading.Event()
+        self._ended = {name: threading.Event() for name in ("capture", "infer", "output", "stop")}
+
+    def start(self) -> None:
+        """Start the three threads and return at once."""
+        if self._started:
+            raise RuntimeError("a pipeline runs once; make a new one")
+        self._started = True
+        for name, work, end in (
+            ("output", self._output, self._end_output),
+            ("infer", self._infer, self._end_infer),
+            ("capture", self._capture, self._inbox.close),
+        ):
+            self._run_aside(name, work, end)
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait for the end without raising the pipeline's error; False after `timeout_s` seconds."""
+        if not self._started:
+            if self._stopping:
+                return True
+            raise RuntimeError("the pipeline was not started")
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        for name in ("infer", "output"):
+            if not self._ended[name].wait(None if deadline is None else max(0.0, deadline - time.monotonic())):
+                return False
+        # Only a source that was closed in the middle of a read can still be at work now.
+        for name in ("capture", "stop") if self._stopping else ("capture",):
+            if not self._given_up and not self._ended[name].wait(CLOSING_S):
+                self._given_up = True
+                notices.warn(f"the source {self.source.name} did not come back within {CLOSING_S:g} s of being closed")
+        return True
+
+    def join(self) -> None:
+        """Wait for the end; raises the first error of any thread."""
+        self.wait()
+        if self._error is not None:
+            raise self._error
+
+    def stop(self) -> None:
+        """End soon: frames on their way come out, one that was not taken yet counts as dropped. Does not wait.
+
+        May be called again, before the start, from any thread and from a signal handler.
+        """
+        if self._stopping:
+            return
+        self._stopping = True
+        # A signal handler interrupts the main thread anywhere, also where it holds a lock that closing needs: so the
+        # closing is done by a thread of its own, which can wait for it.
+        self._run_aside("stop", self._close_inputs)
+
+    def results(self) -> Iterator[Result]:
+        """Start, and yield every result; the pipeline stops and ends when the iterator is closed or used up.
+
+        A slow consumer makes the pipeline wait, and with it the source, or drops frames of a live one.
+
+        Raises:
+            The first error of any thread, after the results before it.
+        """
+        outbox: Waiting[Result] = Waiting()
+        self._sinks.append(_Consumer(outbox))
+        self.start()
+        try:
+            while (result := outbox.take()) is not None:
+                yield result
+        finally:
+            outbox.close(discard=True)
+            self.stop()
+            self.join()
+
+    def __enter__(self) -> Pipeline:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.stop()
+        if kind is None:
+            self.join()
+        else:
+            self.wait()
+
+    def _run_aside(self, name: str, work: Callable[[], None], end: Callable[[], None] = lambda: None) -> None:
+        threading.Thread(target=self._guarded, args=(name, work, end), name=f"edgeseg-{name}", daemon=True).start()
+
+    def _guarded(self, name: str, work: Callable[[], None], end: Callable[[], None]) -> None:
+        try:
+            work()
+        except BaseException as error:  # nothing may be lost on a thread: it comes out of join()
+            self._keep(error)
+            self._close_inputs()
+        finally:
+            # After the error was kept: what the end leads to, here and on the next thread, may fail as well.
+            end()
+            self._ended[name].set()
+
+    def _keep(self, error: BaseException) -> None:
+        with self._error_lock:
+            if self._error is None:
+                self._error = error
+
+    def _close_inputs(self) -> None:
+        self._inbox.close(discard=True)
+        try:
+            self.source.close()
+        except BaseException as error:
+            self._keep(error)
+
+    def _capture(self) -> None:
+        try:
+            self._warm.wait()
+            if self._stopping or self._error:
+                return
+            asked = time.perf_counter()
+            for frame in self.source:
+                self.stats.record(capture=(time.perf_counter() - asked) * 1e3)
+                self.stats.count("frames_in")
+                if not self._inbox.put(frame):
+                    return
+                asked = time.perf_counter()
+        except Exception:
+            # A source that is closed in the middle of a read may complain; that is no error of the run.
+            if not (self._stopping or self._error):
+                raise
+
+    def _infer(self) -> None:
+        # Before the first frame is captured, so that no frame waits for code to be loaded.
+        self.segmenter.warm_up()
+        self._warm.set()
+        while self._inferred.wait_for_room() and (frame := self._inbox.take()) is not None:
+            taken_ns = time.monotonic_ns()
+            try:
+                inferred = self._infer_one(frame)
+            except BaseException:
+                self.stats.count("failed")
+                raise
+            if self.source.live:
+                self.stats.record(age_taken=(taken_ns - frame.captured_ns) / 1e6)
+            self._inferred.put(inferred)
+
+    def _end_infer(self) -> None:
+        self._inferred.close()
+        self._warm.set()
+
+    def _infer_one(self, frame: Frame) -> _Inferred:
+        started = time.perf_counter()
+        image, geometry = self.segmenter.preprocess(frame.image)
+        prepared = time.perf_counter()
+        outputs = self.segmenter.infer(image)
+        ended = time.perf_counter()
+        return _Inferred(frame, geometry, outputs, (prepared - started) * 1e3, (ended - prepared) * 1e3)
+
+    def _output(self) -> None:
+        while (inferred := self._inferred.take()) is not None:
+            try:
+                self._output_one(inferred)
+            except BaseException:
+                self.stats.count("failed")
+                raise
+
+    def _end_output(self) -> None:
+        self._inferred.close(discard=True)
+        for sink in self._sinks:
+            try:
+                sink.close()
+            except BaseException as error:
+                self._keep(error)
+
+    def _output_one(self, inferred: _Inferred) -> None:
+        frame, spans = inferred.frame, {"preprocess": inferred.preprocess_ms, "inference": inferred.inference_ms}
+        started = time.perf_counter()
+        label_map, probability = self.segmenter.postprocess(self._smooth(inferred), inferred.geometry)
+        ended = time.perf_counter()
+        spans["postprocess"] = (ended - started) * 1e3
+        result = Result(label_map, probability, None, frame, self.segmenter.classes, spans)
+        if self.source.live:
+            self.stats.record(frame_age=(time.monotonic_ns() - frame.captured_ns) / 1e6)
+        for sink in self._sinks:
+            sink.write(result)
+        self.stats.record(**spans, sinks=(time.perf_counter() - ended) * 1e3)
+        self.stats.count("frames_out")
+        if wants_stop(self._sinks):
+            self.stop()
+
+    def _smooth(self, inferred: _Inferred) -> dict[str, npt.NDArray[Any]]:
+        if self._smoother is None:
+            return inferred.outputs
+        # Another frame size moves everything in a letterboxed map.
+        if inferred.geometry != self._last_geometry:
+            self._smoother.reset()
+        self._last_geometry = inferred.geometry
+        return {"probability": self._smoother(inferred.outputs["probability"])}
+
+
+class _Consumer:
+    """The sink behind `results()`."""
+
+    def __init__(self, outbox: Waiting[Result]) -> None:
+        self._outbox = outbox
+
+    def write(self, result: Result) -> None:
+        """Wait until the consumer takes the result; nobody misses it when the consumer has left."""
+        self._outbox.put(result)
+
+    def close(self) -> None:
+        """Nothing more comes."""
+        self._outbox.close()

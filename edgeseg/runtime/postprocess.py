@@ -1,0 +1,82 @@
+"""From a model's outputs to a label map at the frame's own size."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, cast
+
+import numpy.typing as npt
+
+from edgeseg.errors import ModelError, UsageError
+from edgeseg.manifest import Manifest
+from edgeseg.runtime.geometry import Geometry
+from edgeseg.types import LabelMap, Probability
+
+
+def threshold_byte(threshold: float) -> int:
+    """The smallest byte b of a probability map with b / 255 >= threshold: 128 for 0.5, as in the model file.
+
+    Args:
+        threshold: probability from 0 (all is foreground) to 1 (only what is certain).
+
+    Raises:
+        UsageError: threshold outside 0 to 1.
+    """
+    if not 0.0 <= threshold <= 1.0:
+        raise UsageError("the threshold is outside 0 to 1", threshold, "Give a probability, 0.5 for example")
+    # A hair less, because 255 * t can come out a hair above the integer that it stands for.
+    return math.ceil(threshold * 255 - 1e-9)
+
+
+class Postprocessor:
+    """Makes label maps of one semantic model's outputs. Holds no state; threads may share it.
+
+    Args:
+        manifest: the model's manifest.
+        threshold: foreground probability from which the label of a two-class model is 1; the manifest's unless given.
+
+    Raises:
+        UsageError: a threshold outside 0 to 1, or one for a model without `probability`.
+        ModelError: a kind of model that this version cannot postprocess.
+    """
+
+    def __init__(self, manifest: Manifest, threshold: float | None = None) -> None:
+        if manifest.task != "semantic":
+            raise ModelError(f"{manifest.task} models are not in this version", manifest.name, "Use a semantic model")
+        if (manifest.output_height, manifest.output_width) != (manifest.height, manifest.width):
+            seen = f"{manifest.height}x{manifest.width} in, {manifest.output_height}x{manifest.output_width} out"
+            raise ModelError("models with less output than input are not in this version", seen, "Use a padded model")
+        if threshold is not None and not manifest.two_class:
+            raise UsageError("the model has no foreground probability for a threshold", manifest.name, "Leave it out")
+        self.two_class = manifest.two_class
+        self.threshold = manifest.threshold if threshold is None else threshold
+        self._first = threshold_byte(self.threshold)
+        self.output = "probability" if self.two_class else "label_map"
+
+    def __call__(
+        self, outputs: Mapping[str, npt.NDArray[Any]], geometry: Geometry
+    ) -> tuple[LabelMap, Probability | None]:
+        """Bring one frame's output to the size of the frame.
+
+        Args:
+            outputs: the model's outputs by name; only the one named by the attribute `output` is read: `probability`
+                uint8 [1, H, W] of a two-class model, `label_map` uint8 [1, H, W] of another.
+            geometry: from the preprocessor.
+
+        Returns:
+            label_map uint8 [h, w] and probability uint8 [h, w] (None with more than two classes), new arrays of the
+            frame's size. The probability is resized bilinearly and then cut at the threshold, which draws smoother
+            borders than a resized label map; labels of more classes are resized to the nearest pixel.
+        """
+        import cv2
+
+        values = geometry.area(outputs[self.output][0])
+        size = (geometry.frame_width, geometry.frame_height)
+        # A resize to the same size still makes a new array.
+        if not self.two_class:
+            return cast(LabelMap, cv2.resize(values, size, interpolation=cv2.INTER_NEAREST_EXACT)), None
+        probability = cast(Probability, cv2.resize(values, size, interpolation=cv2.INTER_LINEAR))
+        # cv2 compares with `greater than`; -1 lets everything pass.
+        _, label_map = cv2.threshold(probability, self._first - 1, 1, cv2.THRESH_BINARY)
+        return cast(LabelMap, label_map), probability

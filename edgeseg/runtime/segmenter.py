@@ -1,0 +1,185 @@
+"""One model, ready to run: a picture in, a result out, or the three stages of that for the pipeline's threads."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeseg.errors import ModelError, UsageError, nearest
+from edgeseg.manifest import PRECISIONS, Manifest
+from edgeseg.runtime.geometry import Geometry
+from edgeseg.runtime.postprocess import Postprocessor
+from edgeseg.runtime.preprocess import Preprocessor, as_bgr
+from edgeseg.runtime.zoo import ModelFiles, find_model
+from edgeseg.types import ClassInfo, Frame, Image, LabelMap, Probability, Result
+
+if TYPE_CHECKING:
+    from edgeseg.runtime.backends.base import Backend
+    from edgeseg.runtime.backends.choice import Choice
+
+Outputs = Mapping[str, npt.NDArray[Any]]
+
+
+class Segmenter:
+    """Segments pictures with one backend. Threads may share it; inference goes one at a time.
+
+    Args:
+        backend: a loaded model; closed with the segmenter.
+        threshold: foreground probability from which a label is 1, for two-class models; the manifest's unless given.
+        choice: how backend and precision were chosen, where something chose.
+
+    Raises:
+        UsageError: a threshold outside 0 to 1, or for a model without probability.
+        ModelError: a kind of model that this version cannot run.
+    """
+
+    def __init__(self, backend: Backend, threshold: float | None = None, choice: Choice | None = None) -> None:
+        self.backend = backend
+        self.choice = choice
+        self.manifest: Manifest = backend.manifest
+        self._preprocess = Preprocessor(self.manifest)
+        self._postprocess = Postprocessor(self.manifest, threshold)
+        self._lock = threading.Lock()
+        self._warm = self._closed = False
+
+    @property
+    def classes(self) -> tuple[ClassInfo, ...]:
+        """The model's class map."""
+        return self.manifest.classes
+
+    @property
+    def threshold(self) -> float:
+        """Foreground probability from which a label is 1."""
+        return self._postprocess.threshold
+
+    @property
+    def has_probability(self) -> bool:
+        """True for two-class models, whose results have a probability map."""
+        return self._postprocess.two_class
+
+    def __call__(self, frame: Frame | npt.NDArray[Any]) -> Result:
+        """Segment one picture.
+
+        Args:
+            frame: a Frame, or uint8 [H, W, 3] BGR; [H, W, 4], gray and not contiguous ones are converted.
+
+        Returns:
+            The result at the picture's own size.
+
+        Raises:
+            InputError: a picture of another data type or shape, or an empty one.
+        """
+        if not isinstance(frame, Frame):
+            frame = Frame(as_bgr(frame), 0, time.monotonic_ns())
+        started = time.perf_counter()
+        image, geometry = self.preprocess(frame.image)
+        prepared = time.perf_counter()
+        outputs = self.infer(image)
+        inferred = time.perf_counter()
+        label_map, probability = self.postprocess(outputs, geometry)
+        ended = time.perf_counter()
+        timings_ms = {
+            "preprocess": (prepared - started) * 1e3,
+            "inference": (inferred - prepared) * 1e3,
+            "postprocess": (ended - inferred) * 1e3,
+        }
+        return Result(label_map, probability, None, frame, self.classes, timings_ms)
+
+    def preprocess(self, image: Image) -> tuple[npt.NDArray[np.uint8], Geometry]:
+        """A frame uint8 [H, W, 3] BGR -> the input uint8 [1, height, width, 3], and what undoes the resize."""
+        return self._preprocess(image)
+
+    def infer(self, image: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[Any]]:
+        """The input uint8 [1, height, width, 3] -> what the postprocessor reads, by name, as new arrays."""
+        name = self._postprocess.output
+        with self._lock:
+            if self._closed:
+                raise ModelError("the segmenter is closed", self.manifest.name, "Load it again")
+            outputs = self.backend.infer({"image": image})
+            if name not in outputs:
+                raise ModelError("the model lacks an output", name, "Export the model again")
+            # Copied inside the lock: the backend may reuse its arrays for the next call.
+            return {name: outputs[name].copy()}
+
+    def postprocess(self, outputs: Outputs, geometry: Geometry) -> tuple[LabelMap, Probability | None]:
+        """Outputs and geometry -> label_map and probability (or None), uint8 [H, W] of the frame's size, new arrays."""
+        return self._postprocess(outputs, geometry)
+
+    def warm_up(self) -> None:
+        """Run once on a gray picture, unless that was done: first runs load code and allocate, and take far longer."""
+        if not self._warm:
+            self(np.full((2 * self.manifest.height + 1, 2 * self.manifest.width + 1, 3), 127, np.uint8))
+            self._warm = True
+
+    def close(self) -> None:
+        """Free the backend, after the inference in progress; may be called again."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                self.backend.close()
+
+    def __enter__(self) -> Segmenter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def open_segmenter(
+    model: str | os.PathLike[str] = "person",
+    backend: str = "auto",
+    precision: str = "auto",
+    device: str | None = None,
+    threshold: float | None = None,
+) -> Segmenter:
+    """Load a model by name or path.
+
+    Args:
+        model: a name of the zoo or a path to a model file.
+        backend: a backend's name, or "auto": the fastest of those installed, measured once on this machine.
+        precision: "fp32" or "int8", or "auto": the fastest, measured with the backends.
+        device: the backend's name for a device; its default when None.
+        threshold: foreground probability from which a label is 1; the model's own when None.
+
+    Raises:
+        UsageError: an unknown model name, backend or precision, a threshold outside 0 to 1.
+        InputError: the file does not exist or cannot be read.
+        ModelError: the file is corrupt or has no manifest.
+        BackendError: the backend is not installed or finds no device.
+    """
+    from edgeseg.runtime.backends import load_backend
+    from edgeseg.runtime.backends.choice import choose
+
+    files = _of_precision(find_model(model), precision)
+    choice = choose(files, None if backend == "auto" else [backend], device)
+    loaded = load_backend(files[choice.precision], choice.backend, device)
+    try:
+        return Segmenter(loaded, threshold, choice)
+    except BaseException:
+        loaded.close()
+        raise
+
+
+def _of_precision(found: ModelFiles, precision: str) -> Mapping[str, Path]:
+    """The files to choose from, by precision."""
+    if precision != "auto" and precision not in PRECISIONS:
+        raise UsageError("unknown precision", precision, nearest(precision, ("auto", *PRECISIONS)))
+    files = found.files
+    if not found.from_zoo:
+        from edgeseg.runtime.backends.model_file import read_model_file
+
+        path = files["file"]
+        files = {read_model_file(path).manifest.precision: path}
+    if precision == "auto":
+        return files
+    if precision not in files:
+        seen = f"{found.name} ({', '.join(files)})"
+        raise UsageError(f"the model is not there in {precision}", seen, "Choose one of those")
+    return {precision: files[precision]}

@@ -1,0 +1,117 @@
+"""Cameras of this machine: an index or a device file, read through OpenCV's V4L2."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgeseg.errors import InputError
+from edgeseg.packages import missing_package
+from edgeseg.runtime.sources.base import FrameSource
+from edgeseg.types import Frame
+
+# How long one read may take before the camera counts as gone. OpenCV waits 10 s unless told.
+READ_TIMEOUT_MS = 3000
+
+
+class Camera(FrameSource):
+    """A live camera. It keeps one buffer, so that a slow reader gets a new frame and not an old one.
+
+    `captured_ns` is taken as soon as the driver hands the frame over, before it is decoded.
+
+    Args:
+        device: index ("0") or device file ("/dev/video0", or a link to one).
+        max_frames: end after so many frames.
+
+    Raises:
+        InputError: there is no such camera, or it cannot be opened; while iterating, one that gives no frame at all.
+        BackendError: OpenCV is not installed.
+    """
+
+    live = True
+
+    def __init__(self, device: str, max_frames: int | None = None) -> None:
+        super().__init__(device, max_frames)
+        self._path = f"/dev/video{int(device)}" if device.isdecimal() else os.path.realpath(device)
+        _check_device(self._path, device)
+        self._capture = _open(self._path, device)
+        rate = float(self._capture.get(_cv2().CAP_PROP_FPS))
+        self.fps = rate if 0 < rate < 1000 else None
+
+    def _read(self) -> Frame | None:
+        grabbed = self._capture.grab()
+        captured_ns = time.monotonic_ns()
+        image = self._capture.retrieve()[1] if grabbed else None
+        if image is None:
+            self._give_up()
+            return None
+        if image.ndim == 2:
+            image = _cv2().cvtColor(image, _cv2().COLOR_GRAY2BGR)
+        return Frame(np.ascontiguousarray(image), self._count, captured_ns, source=self.name)
+
+    def _give_up(self) -> None:
+        if self._count == 0 and not self._stop.is_set():
+            raise InputError("the camera gives no frames", self.name, "Try it in another program, or plug it in anew")
+        if not self._stop.is_set():
+            self.broken = "the camera stopped giving frames"
+
+    def _release(self) -> None:
+        self._capture.release()
+
+
+def found() -> list[str]:
+    """The device files of this machine's cameras, by number."""
+    return sorted(map(str, Path("/dev").glob("video*")), key=lambda path: (len(path), path))
+
+
+def _check_device(path: str, device: str) -> None:
+    if not sys.platform.startswith("linux"):
+        return
+    known = found()
+    todo = f"Cameras found: {', '.join(known)}" if known else "No camera was found under /dev/video*: plug one in"
+    if not Path(path).exists():
+        raise InputError("there is no such camera", path if device.isdecimal() else device, todo)
+    if not os.access(path, os.R_OK | os.W_OK):
+        raise InputError("no permission to use the camera", path, "Add your user to the group video and log in again")
+
+
+def _open(path: str, device: str) -> Any:
+    cv2 = _cv2()
+    number = path.removeprefix("/dev/video")
+    target: int | str = int(number) if number.isdecimal() else path
+    with_v4l2 = cv2.CAP_V4L2 if sys.platform.startswith("linux") else cv2.CAP_ANY
+    # OpenCV tells its own story on stderr when this fails; ours is one line.
+    capture = _quietly(lambda: cv2.VideoCapture(target, with_v4l2))
+    if not capture.isOpened():
+        capture.release()
+        todo = "Another program may use it, or it is no capture device; v4l2-ctl --list-devices tells which are"
+        raise InputError("cannot open the camera", device, todo)
+    capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
+    capture.set(cv2.CAP_PROP_READ_TIMEOUT_MSEC, READ_TIMEOUT_MS)
+    return capture
+
+
+def _quietly(action: Callable[[], Any]) -> Any:
+    logging = getattr(getattr(_cv2(), "utils", None), "logging", None)
+    if logging is None:
+        return action()
+    before = logging.getLogLevel()
+    logging.setLogLevel(logging.LOG_LEVEL_SILENT)
+    try:
+        return action()
+    finally:
+        logging.setLogLevel(before)
+
+
+def _cv2() -> Any:
+    try:
+        import cv2
+    except ImportError as error:
+        raise missing_package(error) or error from None
+    return cv2

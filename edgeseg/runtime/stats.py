@@ -1,0 +1,111 @@
+"""Counts frames and keeps how long each span took, for the report after a run and for whoever looks in meanwhile."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from array import array
+from typing import Any, Protocol
+
+import numpy as np
+
+COUNTS = ("frames_in", "frames_out", "dropped", "skipped", "failed")
+# `capture` is the wait for the source, `sinks` what writing a result takes.
+SPANS = ("capture", "preprocess", "inference", "postprocess", "sinks")
+AGES = ("age_taken", "frame_age")
+# A day at 100 fps is 8.6 million frames; percentiles of so many need no more than this.
+KEPT_SAMPLES = 65_536
+
+
+class _Loses(Protocol):
+    dropped: int
+
+
+class Stats:
+    """Thread-safe counts and spans of one stream."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts = dict.fromkeys(COUNTS, 0)
+        self._followed: list[tuple[str, _Loses]] = []
+        self._spans = {name: _Samples() for name in (*SPANS, *AGES)}
+        self._first_ns = self._last_ns = 0
+
+    def count(self, name: str) -> None:
+        """One more of `frames_in`, `frames_out`, `skipped` or `failed`."""
+        with self._lock:
+            self._counts[name] += 1
+            if name == "frames_out":
+                self._last_ns = time.monotonic_ns()
+                self._first_ns = self._first_ns or self._last_ns
+
+    def follow(self, name: str, hand_over: _Loses) -> None:
+        """Add what `hand_over` drops to the count `name`, from now on."""
+        with self._lock:
+            self._followed.append((name, hand_over))
+
+    def record(self, **spans_ms: float) -> None:
+        """One more sample, in milliseconds, of each span that is named."""
+        with self._lock:
+            for name, value in spans_ms.items():
+                self._spans[name].add(value)
+
+    def percentile_ms(self, span: str, percent: float) -> float | None:
+        """A percentile of one span in milliseconds (linear between samples); None without samples."""
+        with self._lock:
+            return self._spans[span].percentile(percent)
+
+    def counts(self) -> dict[str, Any]:
+        """frames_in, frames_out, dropped, skipped, failed and throughput_fps: cheap enough to look at all the time.
+
+        frames_in is the sum of the next four once the pipeline has ended; until then a few frames are on their way.
+        throughput_fps is results a second between the first result and the last, None with less than two.
+        """
+        with self._lock:
+            counts = dict(self._counts)
+            for name, hand_over in self._followed:
+                counts[name] += hand_over.dropped
+            elapsed_ns = self._last_ns - self._first_ns
+            fps = (counts["frames_out"] - 1) * 1e9 / elapsed_ns if elapsed_ns > 0 else None
+            return {**counts, "throughput_fps": fps}
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report of `--stats`: `counts()`, and for every span its p50_ms, p95_ms, p99_ms and samples.
+
+        An age is None where none was taken, as with files.
+        """
+        report = self.counts()
+        with self._lock:
+            kept = {name: samples.copy() for name, samples in self._spans.items()}
+        # Sorting takes milliseconds after a long run: not while the threads wait for the lock.
+        for name, samples in kept.items():
+            report[name] = None if name in AGES and not samples.seen else samples.to_dict()
+        return report
+
+
+class _Samples:
+    """All samples up to a limit, then a fair choice of them: reservoir sampling, algorithm R of Vitter, 1985."""
+
+    def __init__(self) -> None:
+        self.seen = 0
+        self._kept = array("d")
+        self._random = random.Random(0)
+
+    def add(self, value: float) -> None:
+        self.seen += 1
+        if len(self._kept) < KEPT_SAMPLES:
+            self._kept.append(value)
+        elif (place := self._random.randrange(self.seen)) < KEPT_SAMPLES:
+            self._kept[place] = value
+
+    def copy(self) -> _Samples:
+        other = _Samples()
+        other.seen, other._kept = self.seen, self._kept[:]
+        return other
+
+    def percentile(self, percent: float) -> float | None:
+        return float(np.percentile(self._kept, percent)) if self.seen else None
+
+    def to_dict(self) -> dict[str, float | int | None]:
+        return {f"p{percent}_ms": self.percentile(percent) for percent in (50, 95, 99)} | {"samples": self.seen}

@@ -1,0 +1,116 @@
+"""Cameras: what is said when there is none, really; and the reading, on a stand-in for OpenCV's capture."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from edgeseg.errors import BackendError, InputError
+from edgeseg.runtime.sources import camera, open_source
+
+ABSENT = 97
+
+
+@pytest.mark.parametrize("spec", [str(ABSENT), f"/dev/video{ABSENT}"])
+def test_a_missing_camera_names_those_that_are_there(spec: str, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(InputError, match="no such camera") as caught:
+        open_source(spec)
+    assert f"/dev/video{ABSENT}" in str(caught.value)
+    assert all(path in str(caught.value) for path in camera.found())
+    assert capfd.readouterr().err == ""
+
+
+def test_a_device_that_is_no_camera(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(InputError, match="cannot open the camera: /dev/null"):
+        open_source("/dev/null")
+    assert capfd.readouterr().err == ""
+
+
+def test_without_opencv_both_ways_to_it_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    with pytest.raises(BackendError, match=r"edgeseg\[cv\]") as caught:
+        open_source("/dev/null")
+    assert "JetPack" in str(caught.value)
+
+
+class ToyCapture:
+    """What cv2.VideoCapture gives for a working camera of 640x480; can fail at a frame."""
+
+    def __init__(self, fails_at: int = -1, gray: bool = False) -> None:
+        self.fails_at, self.gray, self.grabbed = fails_at, gray, 0
+        self.grabbed_ns: list[int] = []
+        self.settings: dict[int, float] = {}
+        self.released = 0
+
+    def isOpened(self) -> bool:  # noqa: N802 - OpenCV's name
+        return True
+
+    def get(self, key: int) -> float:
+        return 30.0 if key == cv2.CAP_PROP_FPS else 0.0
+
+    def set(self, key: int, value: float) -> bool:
+        self.settings[key] = value
+        return True
+
+    def grab(self) -> bool:
+        if self.grabbed == self.fails_at:
+            return False
+        self.grabbed += 1
+        self.grabbed_ns.append(time.monotonic_ns())
+        return True
+
+    def retrieve(self) -> tuple[bool, Any]:
+        time.sleep(0.01)  # decoding takes its time and must not count as waiting for the frame
+        return True, np.full((480, 640) if self.gray else (480, 640, 3), self.grabbed, np.uint8)
+
+    def release(self) -> None:
+        self.released += 1
+
+
+@pytest.fixture
+def attach(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[ToyCapture], str]:
+    """Make OpenCV open this capture; returns the device to name."""
+
+    def attached(capture: ToyCapture) -> str:
+        monkeypatch.setattr(cv2, "VideoCapture", lambda *_: capture)
+        monkeypatch.setattr(camera, "_check_device", lambda *_: None)
+        return "0"
+
+    return attached
+
+
+def test_frames_are_stamped_when_they_are_grabbed(attach: Callable[[ToyCapture], str]) -> None:
+    capture = ToyCapture()
+    with open_source(attach(capture), max_frames=4) as source:
+        assert (source.name, source.live, source.fps, source.unrelated) == ("0", True, 30.0, False)
+        frames = list(source)
+    assert [frame.number for frame in frames] == [0, 1, 2, 3]
+    assert [int(frame.image[0, 0, 0]) for frame in frames] == [1, 2, 3, 4]
+    assert all(frame.pts_s is None for frame in frames)
+    for frame, grabbed_ns in zip(frames, capture.grabbed_ns, strict=True):
+        assert 0 <= frame.captured_ns - grabbed_ns < 8_000_000
+    assert capture.settings[cv2.CAP_PROP_BUFFERSIZE] == 1
+    assert capture.released == 1
+    assert capture.grabbed == 4
+
+
+def test_a_gray_camera_gives_bgr(attach: Callable[[ToyCapture], str]) -> None:
+    (frame,) = open_source(attach(ToyCapture(gray=True)), max_frames=1)
+    assert frame.image.shape == (480, 640, 3)
+
+
+def test_a_camera_that_stops_is_broken_and_one_that_never_starts_an_error(attach: Callable[[ToyCapture], str]) -> None:
+    with open_source(attach(ToyCapture(fails_at=3))) as source:
+        assert len(list(source)) == 3
+    assert source.broken == "the camera stopped giving frames"
+    capture = ToyCapture(fails_at=0)
+    with pytest.raises(InputError, match="gives no frames"):
+        list(open_source(attach(capture)))
+    assert capture.released == 1
