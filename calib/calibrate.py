@@ -1,0 +1,107 @@
+"""Calibration: run the float model on real frames and note the range of every tensor that int8 will need."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgeseg.calib.frames import FrameSet
+from edgeseg.calib.model_file import read_float_model
+from edgeseg.calib.observers import METHODS, MinMax
+from edgeseg.calib.ranges import Ranges, file_sha256
+from edgeseg.errors import ModelError, UsageError, nearest
+
+if TYPE_CHECKING:
+    import onnx
+
+DEFAULT_METHOD = "mse"
+STEP_OP = ("edgeseg", "UpsampleCropConcat")
+
+
+def calibrate(
+    model_path: Path | str,
+    frames: FrameSet | Path | str,
+    method: str = DEFAULT_METHOD,
+    out: Path | str | None = None,
+    on_frame: Callable[[int], None] | None = None,
+) -> Ranges:
+    """Observe an fp32 model file on `frames`.
+
+    Args:
+        model_path: a file by `edgeseg export`, fp32.
+        frames: folder or clip, or a `FrameSet` that says more.
+        method: "minmax", "percentile", "entropy" or "mse".
+        out: JSON file for the table; not written when None.
+        on_frame: called after each frame with the number of frames so far.
+
+    Raises:
+        UsageError: an unknown method.
+        InputError: model or frames are missing, empty or unreadable.
+        ModelError: the file is no fp32 edgeseg model, or a tensor is not finite.
+    """
+    if method not in METHODS:
+        raise UsageError("unknown calibration method", method, nearest(method, METHODS))
+    frames = frames if isinstance(frames, FrameSet) else FrameSet(Path(frames))
+    model, manifest = read_float_model(model_path)
+    observers: dict[str, MinMax] = {name: METHODS[method]() for name in wanted_tensors(model)}
+    if not observers:
+        raise ModelError("the file has no convolutions to calibrate", model_path, "Give a model by edgeseg export")
+    hashes: list[str] = []
+    run = _runner(model, list(observers))
+    for image, digest in frames.inputs(manifest):
+        for observer, values in zip(observers.values(), run(image), strict=True):
+            observer.observe(values)
+        hashes.append(digest)
+        if on_frame is not None:
+            on_frame(len(hashes))
+    tensors = {name: observer.range() for name, observer in observers.items()}
+    for name, (low, high) in tensors.items():
+        if not (math.isfinite(low) and math.isfinite(high)):
+            raise ModelError("a tensor is not finite", f"{name} of {model_path}", "Check the training run's weights")
+    ranges = Ranges(tensors, method, file_sha256(model_path), manifest.name, _describe(frames, hashes), _version())
+    if out is not None:
+        ranges.save(out)
+    return ranges
+
+
+def wanted_tensors(model: onnx.ModelProto) -> list[str]:
+    """Tensors that carry int8 later: what convolutions read, and both sides of the decoder's fused steps."""
+    names: list[str] = []
+    for node in model.graph.node:
+        if node.op_type == "Conv":
+            names.append(node.input[0])
+        elif (node.domain, node.op_type) == STEP_OP:
+            names += [*node.input, *node.output]
+    return list(dict.fromkeys(names))
+
+
+def _runner(model: onnx.ModelProto, names: list[str]) -> Callable[..., list[Any]]:
+    """A function from the input `image` to the tensors `names`."""
+    import onnx
+    import onnxruntime
+
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    del copy.graph.output[:]
+    copy.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+    session = onnxruntime.InferenceSession(copy.SerializeToString(), providers=["CPUExecutionProvider"])
+    return lambda image: session.run(names, {"image": image})
+
+
+def _describe(frames: FrameSet, hashes: list[str]) -> dict[str, object]:
+    return {
+        "source": str(frames.source),
+        "split": frames.split,
+        "stride": frames.stride,
+        "count": len(hashes),
+        "seed": frames.seed,
+        "sha256": hashes,
+    }
+
+
+def _version() -> str:
+    import edgeseg
+
+    return str(getattr(edgeseg, "__version__", "unknown"))

@@ -1,0 +1,165 @@
+"""The camera contract as ONNX nodes: camera bytes in front of the network, label bytes behind it.
+
+    image uint8 [N, H, W, 3] BGR -> Cast -> Sub mean -> Transpose -> first convolution
+    logits -> cut -> Sigmoid -> x 255 -> Round -> Clip -> Squeeze -> Cast = probability     (two classes)
+                                                              └─> Sub 127 -> Clip to 0..1 -> Cast = label_map
+    logits -> cut -> ArgMax -> Cast (float) -> Cast = label_map                             (more classes)
+
+Colour order and 1 / std go into the first convolution's weights, which is exact. The mean stays a subtraction: the
+convolution pads with zeros, and a zero must stand for the mean colour, as it did in training; as a bias it would be
+wrong along the border. TensorRT wants the first Cast to be the only reader of the bytes, and the last node to be the
+Cast to uint8, from a float.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgeseg.export import graph as g
+from edgeseg.manifest import Manifest
+
+if TYPE_CHECKING:
+    import onnx
+
+IMAGE = "image"
+CENTRE, PLANES, PADDED = "camera.centre", "camera.planes", "camera.padded"
+# A convolution that reads one of these has the colour order and 1 / std in its weights.
+PICTURES = (CENTRE, PLANES, PADDED)
+
+
+def add_camera(
+    graph: onnx.GraphProto,
+    mean: Sequence[float],
+    std: Sequence[float],
+    manifest: Manifest,
+    pads: tuple[int, int, int, int],
+) -> None:
+    """Replace the graph's one input (normalized RGB) by `image`.
+
+    Args:
+        graph: changed in place; its input is float32 [N, 3, height + pads, width + pads].
+        mean, std: of the red, green and blue channel, on the 0..255 scale.
+        manifest: says height and width.
+        pads: rows and columns of mean colour added (top, left, bottom, right) before the network.
+    """
+    from onnx import TensorProto, helper
+
+    network_input = graph.input[0].name
+    readers = g.consumers(graph)[network_input]
+    bgr_mean = np.asarray(mean[::-1], np.float32)
+    shared = len(set(bgr_mean.tolist())) == 1
+    g.put(graph, "camera.mean", bgr_mean[0] if shared else bgr_mean.reshape(1, 3, 1, 1))
+    front = [helper.make_node("Cast", [IMAGE], ["camera.float"], name="camera.float", to=TensorProto.FLOAT)]
+    # One mean for all channels: subtracted from packed pixels OpenVINO needs no transpose at all, as its convolutions
+    # read packed pixels. A mean a channel is slow there in ONNX Runtime, so it waits for the planes.
+    last = "camera.float"
+    for name in (CENTRE, PLANES) if shared else (PLANES, CENTRE):
+        if name == CENTRE:
+            front.append(helper.make_node("Sub", [last, "camera.mean"], [name], name=name))
+        else:
+            front.append(helper.make_node("Transpose", [last], [name], name=name, perm=[0, 3, 1, 2]))
+        last = name
+    picture = last
+    if any(pads):
+        amounts = np.array([0, 0, pads[0], pads[1], 0, 0, pads[2], pads[3]], np.int64)
+        g.put(graph, "camera.pads", amounts)
+        front.append(helper.make_node("Pad", [last, "camera.pads"], [PADDED], name=PADDED))
+        last = PADDED
+    g.replace_input(readers, network_input, last)
+    _insert(graph, front)
+    g.fold_pads(graph)
+    _fold_colours(graph, last if last in g.producers(graph) else picture, std)
+    del graph.input[:]
+    shape: list[str | int | None] = ["N", manifest.height, manifest.width, 3]
+    graph.input.append(helper.make_tensor_value_info(IMAGE, TensorProto.UINT8, shape))
+
+
+def _fold_colours(graph: onnx.GraphProto, tensor: str, std: Sequence[float]) -> None:
+    """Put the channel flip and 1 / std into the convolutions that read the picture, else in front of the network."""
+    from onnx import helper
+
+    readers = g.consumers(graph)[tensor]
+    known = g.weights(graph)
+    dense = all(node.op_type == "Conv" and g.attribute(node, "group", 1) == 1 for node in readers)
+    names = dict.fromkeys(node.input[1] for node in readers if node.op_type == "Conv")
+    alone = all(name in known and all(other in readers for other in g.consumers(graph)[name]) for name in names)
+    if dense and alone:
+        for name in names:
+            weight = g.array(known[name]).astype(np.float64)
+            g.put(graph, name, fold_colours(weight, std).astype(np.float32))
+        return
+    order = g.put(graph, "camera.order", np.array([2, 1, 0], np.int64))
+    scale = g.put(graph, "camera.std", np.asarray(std, np.float32).reshape(1, 3, 1, 1))
+    flip = helper.make_node("Gather", [tensor, order], ["camera.rgb"], name="camera.rgb", axis=1)
+    divide = helper.make_node("Div", ["camera.rgb", scale], ["camera.scaled"], name="camera.scaled")
+    g.replace_input(readers, tensor, "camera.scaled")
+    place = max(index for index, node in enumerate(graph.node) if node.output[0] == tensor)
+    _insert(graph, [flip, divide], place + 1)
+
+
+def fold_colours(weight: Any, std: Sequence[float]) -> Any:
+    """Weights [O, 3, kh, kw] for normalized RGB -> weights for centred BGR on the 0..255 scale."""
+    return weight[:, ::-1] / np.asarray(std[::-1], np.float64).reshape(1, 3, 1, 1)
+
+
+def unfold_colours(weight: Any, std: Sequence[float]) -> Any:
+    """The reverse of `fold_colours`."""
+    return (weight * np.asarray(std[::-1], np.float64).reshape(1, 3, 1, 1))[:, ::-1]
+
+
+def add_labels(graph: onnx.GraphProto, manifest: Manifest, cut: tuple[int, int] | None) -> None:
+    """Replace the graph's one output (logits) by the manifest's outputs.
+
+    Args:
+        graph: changed in place; its output is float32 [N, C, h, w].
+        manifest: says the outputs' names and size.
+        cut: (row, column) of the first pixel that is kept, where the logits are larger than the outputs.
+    """
+    from onnx import TensorProto, helper
+
+    logits = graph.output[0].name
+    height, width = manifest.output_height, manifest.output_width
+    nodes: list[onnx.NodeProto] = []
+
+    def add(op: str, inputs: list[str], name: str, **attributes: Any) -> str:
+        nodes.append(helper.make_node(op, inputs, [name], name=f"labels.{name.removeprefix('labels.')}", **attributes))
+        return name
+
+    def constant(name: str, values: Any, kind: type[np.generic]) -> str:
+        return g.put(graph, f"labels.{name}", np.asarray(values, kind))
+
+    if cut is not None:
+        start = constant("cut_start", cut, np.int64)
+        end = constant("cut_end", (cut[0] + height, cut[1] + width), np.int64)
+        logits = add("Slice", [logits, start, end, constant("cut_axes", (2, 3), np.int64)], "labels.cut")
+    del graph.output[:]
+    if manifest.two_class:
+        zero, one, half, most = (constant(str(value), value, np.float32) for value in (0, 1, 127, 255))
+        share = add("Mul", [add("Sigmoid", [logits], "labels.sigmoid"), most], "labels.scaled")
+        levels = add("Clip", [add("Round", [share], "labels.round"), zero, most], "labels.levels")
+        flat = add("Squeeze", [levels, constant("channel", [1], np.int64)], "labels.flat")
+        label = add("Clip", [add("Sub", [flat, half], "labels.above"), zero, one], "labels.label")
+        add("Cast", [flat], "probability", to=TensorProto.UINT8)
+    else:
+        label = add("ArgMax", [logits], "labels.argmax", axis=1, keepdims=0)
+        label = add("Cast", [label], "labels.label", to=TensorProto.FLOAT)
+    add("Cast", [label], "label_map", to=TensorProto.UINT8)
+    graph.node.extend(nodes)
+    if "logits" in manifest.outputs:
+        g.rename_tensor(graph, logits, "logits")
+    for name in manifest.outputs:
+        shape: list[Any] = ["N", height, width]
+        if name == "logits":
+            channels = 1 if manifest.two_class else len(manifest.classes)
+            graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", channels, height, width]))
+        else:
+            graph.output.append(helper.make_tensor_value_info(name, TensorProto.UINT8, shape))
+
+
+def _insert(graph: onnx.GraphProto, nodes: Sequence[onnx.NodeProto], place: int = 0) -> None:
+    old = list(graph.node)
+    del graph.node[:]
+    graph.node.extend([*old[:place], *nodes, *old[place:]])

@@ -1,0 +1,108 @@
+"""An exported file against the torch model it came from: the same pictures, level by level."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeseg.errors import ModelError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+# Float arithmetic in another order moves a probability across a rounding border now and then, never further.
+MAX_LEVELS = 1
+MIN_AGREEMENT = 0.999
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a comparison found.
+
+    Attributes:
+        images: pictures compared.
+        max_levels: largest difference of `probability`, in levels of 255; 0 for models without that output.
+        label_agreement: share of pixels with the same label, 0 to 1.
+    """
+
+    images: int
+    max_levels: int
+    label_agreement: float
+
+
+def check_export(model: nn.Module, path: Path | str, images: Sequence[npt.NDArray[np.uint8]] | None = None) -> Report:
+    """Run `model` in torch and the file at `path` in ONNX Runtime on the same pictures.
+
+    Args:
+        model: as `export_onnx` takes it.
+        path: a file with the camera contract and a manifest.
+        images: uint8 [H, W, 3] BGR of the file's own size; noise and drawn scenes when None.
+
+    Raises:
+        ModelError: a probability differs by more than one level, or fewer than 99.9 % of the labels agree.
+    """
+    from edgeseg.calib.model_file import read_model
+
+    _, manifest = read_model(path)
+    pictures = np.stack(sample_pictures(manifest.height, manifest.width) if images is None else images)
+    expected = _run_torch(model, pictures, manifest)
+    got = _run_file(path, pictures)
+    levels = 0
+    if "probability" in got:
+        difference = np.abs(got["probability"].astype(np.int16) - expected["probability"])
+        levels = int(difference.max())
+    agreement = float(np.mean(got["label_map"] == expected["label_map"]))
+    report = Report(len(pictures), levels, agreement)
+    if levels > MAX_LEVELS or agreement < MIN_AGREEMENT:
+        seen = f"{levels} levels of 255, {agreement:.2%} of the labels agree"
+        raise ModelError("the exported file differs from the torch model", seen, "This is a fault of the export")
+    return report
+
+
+def sample_pictures(height: int, width: int) -> list[npt.NDArray[np.uint8]]:
+    """Noise, flat black and white, and two drawn scenes: uint8 [height, width, 3] each, always the same."""
+    rng = np.random.default_rng(3)
+    rows, columns = np.mgrid[0:height, 0:width].astype(np.float32) / max(height, width)
+    noise = rng.integers(0, 256, (height, width, 3)).astype(np.uint8)
+    pictures = [noise, np.zeros_like(noise), np.full_like(noise, 255)]
+    for _ in range(2):
+        slopes = rng.uniform(2, 9, (2, 3))
+        scene = 127 + 120 * np.sin(rows[..., None] * slopes[0] + columns[..., None] * slopes[1] + rng.uniform(0, 6, 3))
+        y, x, radius = rng.uniform(0.2, 0.6, 3)
+        scene[(rows - y) ** 2 + (columns - x) ** 2 < radius**2 / 4] = rng.uniform(0, 255, 3)
+        pictures.append(np.clip(scene + rng.normal(0, 4, scene.shape), 0, 255).astype(np.uint8))
+    return pictures
+
+
+def _run_torch(model: nn.Module, pictures: npt.NDArray[np.uint8], manifest: Any) -> dict[str, npt.NDArray[Any]]:
+    import torch
+    import torch.nn.functional as F
+
+    from edgeseg.export.to_onnx import padding
+
+    top, left, bottom, right = padding(manifest.height, manifest.width, int(model.stride))  # type: ignore[arg-type]
+    rgb = torch.from_numpy(pictures[..., ::-1].copy()).permute(0, 3, 1, 2).float()
+    mean, std = (torch.tensor(list(v)).view(1, 3, 1, 1) for v in (model.mean, model.std))  # type: ignore[arg-type]
+    was_training = model.training
+    with torch.no_grad():
+        logits = model.eval()(F.pad((rgb - mean) / std, (left, right, top, bottom)))
+    model.train(was_training)
+    if logits.shape[-2] != manifest.output_height or logits.shape[-1] != manifest.output_width:
+        logits = logits[..., top : top + manifest.output_height, left : left + manifest.output_width]
+    if manifest.two_class:
+        levels = torch.round(255 * torch.sigmoid(logits[:, 0])).clamp(0, 255).to(torch.uint8).numpy()
+        return {"probability": levels, "label_map": (levels >= 128).astype(np.uint8)}
+    return {"label_map": logits.argmax(1).to(torch.uint8).numpy()}
+
+
+def _run_file(path: Path | str, pictures: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[Any]]:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(Path(path).read_bytes(), providers=["CPUExecutionProvider"])
+    names = [item.name for item in session.get_outputs()]
+    return dict(zip(names, session.run(names, {"image": pictures}), strict=True))

@@ -1,0 +1,198 @@
+"""A float file and its ranges become one explicit int8 file: symmetric QuantizeLinear / DequantizeLinear pairs.
+
+    x -> Q -> DQ -> Conv(DQ(int8 weights), float bias) -> activation -> Q -> DQ -> ...
+    deep -> Q -> DQ \
+                     UpsampleCropConcat -> Q -> DQ -> ...       one scale on deep, skip and output
+    skip -> Q -> DQ /
+
+Convolutions only; everything between them stays float. Activations have one scale a tensor, weights one an output
+channel, all zero points are 0, scales and biases are float32. A pair stands behind the activation function, never
+between it and its convolution, and every reader of a quantized tensor reads the same dequantized values.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edgeseg.calib.model_file import read_float_model
+from edgeseg.calib.ranges import Ranges
+from edgeseg.errors import ModelError, UsageError, nearest
+from edgeseg.export import fold, fused_step
+from edgeseg.export import graph as g
+from edgeseg.export.to_onnx import save, written_aside
+from edgeseg.manifest import METADATA_KEY, Manifest
+
+if TYPE_CHECKING:
+    import onnx
+
+ACTIVATION_LEVELS = 127
+# x86 before VNNI multiplies unsigned by signed bytes and adds two products in int16: 2 * 255 * 127 saturates there,
+# 2 * 255 * 63 does not. OpenVINO moves int8 activations to unsigned, so it meets this; measured on AVX2 with 8 bits: up
+# to 20 of 255 levels off the reference, with 7: 2. Depthwise kernels add each product in int32.
+# A scale must not be zero: channels and tensors that are all zero get this step.
+_SMALLEST = np.float32(2.0**-24)
+
+
+@dataclass(frozen=True, slots=True)
+class Quantized:
+    """What became of the nodes.
+
+    Attributes:
+        int8: names of the convolutions and fused steps that now work on int8.
+        kept_float: names of those that do not.
+    """
+
+    int8: tuple[str, ...]
+    kept_float: tuple[str, ...]
+
+
+def quantize(
+    model_path: Path | str,
+    ranges: Ranges | Path | str,
+    out: Path | str,
+    keep_float: Collection[str] = (),
+    weight_bits: int = 7,
+) -> Quantized:
+    """Write the int8 file of an fp32 file.
+
+    Args:
+        model_path: the fp32 file that was calibrated.
+        ranges: its table of ranges, or the table's JSON file.
+        out: the int8 file.
+        keep_float: names of convolutions and fused steps to leave in float.
+        weight_bits: 7 keeps dense convolutions exact on CPUs without VNNI; 8 is a little finer where the file only
+            meets VNNI, Arm or a GPU. Depthwise weights always have 8.
+
+    Raises:
+        UsageError: a name in `keep_float` that is no such node, or other bits.
+        InputError, OutputError: a file cannot be read or written.
+        ModelError: no edgeseg model, not fp32, or the ranges are stale or foreign.
+    """
+    model, manifest = read_float_model(model_path)
+    ranges = ranges if isinstance(ranges, Ranges) else Ranges.load(ranges)
+    if weight_bits not in (7, 8):
+        raise UsageError("weight bits not supported", weight_bits, "Use 8, or 7")
+    ranges.check(model_path)
+    result = rewrite(model, ranges, keep_float, weight_bits)
+    note = {
+        "method": ranges.method,
+        "frames": len(ranges.frames.get("sha256", ())),
+        "fingerprint": ranges.fingerprint,
+        "parent_sha256": ranges.model_sha256,
+        "weight_bits": weight_bits,
+        "kept_float": list(result.kept_float),
+    }
+    origin = dict(manifest.origin) | {"quantization": note}
+    _relabel(model, dataclasses.replace(manifest, precision="int8", origin=origin))
+    with written_aside(Path(out)) as part:
+        save(model, part)
+    return result
+
+
+def rewrite(
+    model: onnx.ModelProto, ranges: Ranges, keep_float: Collection[str] = (), weight_bits: int = 7
+) -> Quantized:
+    """Put the pairs into the graph of `model`, in place; see `quantize`."""
+    import onnx
+
+    graph = model.graph
+    known = g.weights(graph)
+    nodes = [node for node in graph.node if node.op_type == "Conv" or fused_step.is_step(node)]
+    names = [node.name for node in nodes]
+    for name in keep_float:
+        if name not in names:
+            raise UsageError("no convolution or fused step of that name", name, nearest(name, names))
+    chosen = [node for node in nodes if node.name not in keep_float]
+    steps = [node for node in chosen if fused_step.is_step(node)]
+    convolutions = [node for node in chosen if node.op_type == "Conv" and node.input[1] in known]
+    around = [tensor for step in steps for tensor in (*step.input, *step.output)]
+    tensors = list(dict.fromkeys([*(node.input[0] for node in convolutions), *around]))
+    scales = _put_scales(graph, ranges, tensors, steps)
+    head = _quantize_weights(graph, convolutions, weight_bits)
+    _quantize_tensors(graph, scales, head)
+    g.prune(model)
+    onnx.checker.check_model(model, full_check=True)
+    done = {node.name for node in (*steps, *convolutions)}
+    return Quantized(tuple(name for name in names if name in done), tuple(name for name in names if name not in done))
+
+
+def _put_scales(
+    graph: onnx.GraphProto, ranges: Ranges, tensors: list[str], steps: Iterable[onnx.NodeProto]
+) -> dict[str, str]:
+    """Add the activations' scales; returns {tensor: name of its scale}. Tensors around a fused step share one."""
+    leader = {tensor: tensor for tensor in tensors}
+
+    def find(tensor: str) -> str:
+        while leader[tensor] != tensor:
+            tensor = leader[tensor]
+        return tensor
+
+    for step in steps:
+        for other in (*step.input, *step.output):
+            leader[find(other)] = find(step.input[0])
+    largest: dict[str, float] = {}
+    for tensor in tensors:
+        if tensor not in ranges.tensors:
+            raise ModelError("the ranges lack a tensor", tensor, "Run edgeseg calibrate again")
+        group = find(tensor)
+        largest[group] = max(largest.get(group, 0.0), *(abs(value) for value in ranges.tensors[tensor]))
+    for group, value in largest.items():
+        g.put(graph, f"{group}.scale", np.maximum(np.float32(value / ACTIVATION_LEVELS), _SMALLEST))
+    return {tensor: f"{find(tensor)}.scale" for tensor in tensors}
+
+
+def _quantize_weights(graph: onnx.GraphProto, nodes: Iterable[onnx.NodeProto], bits: int) -> list[onnx.NodeProto]:
+    """Replace the convolutions' weights by int8 ones; returns the nodes that give the floats back."""
+    from onnx import helper
+
+    known, made = g.weights(graph), {}
+    for node in nodes:
+        name = node.input[1]
+        if name not in made:
+            weight = g.array(known[name]).astype(np.float64)
+            levels = 127 if weight.shape[1] == 1 and g.attribute(node, "group", 1) > 1 else 2 ** (bits - 1) - 1
+            largest = np.abs(weight).max(axis=(1, 2, 3))
+            scale = np.maximum((largest / levels).astype(np.float32), _SMALLEST)
+            steps = np.clip(np.rint(weight / scale[:, None, None, None]), -levels, levels).astype(np.int8)
+            parts = [f"{name}.int8", f"{name}.scale", f"{name}.zero"]
+            for part, value in zip(parts, (steps, scale, np.zeros(len(scale), np.int8)), strict=True):
+                g.put(graph, part, value)
+            label = f"{name}.dequantize"
+            made[name] = helper.make_node("DequantizeLinear", parts, [f"{name}.float"], name=label, axis=0)
+        node.input[1] = f"{name}.float"
+    return list(made.values())
+
+
+def _quantize_tensors(graph: onnx.GraphProto, scales: Mapping[str, str], head: list[onnx.NodeProto]) -> None:
+    """Set a Q/DQ pair behind each tensor of `scales` and let its readers read the pair's output."""
+    from onnx import helper
+
+    zero = g.put(graph, "zero.int8", np.int8(0))
+    nodes = head
+    for node in graph.node:
+        node.input[:] = [f"{name}.float" if name in scales else name for name in node.input]
+        nodes.append(node)
+        for name in node.output:
+            if name not in scales:
+                continue
+            pair = [scales[name], zero]
+            nodes.append(helper.make_node("QuantizeLinear", [name, *pair], [f"{name}.int8"], name=f"{name}.quantize"))
+            back = [f"{name}.int8", *pair]
+            nodes.append(helper.make_node("DequantizeLinear", back, [f"{name}.float"], name=f"{name}.dequantize"))
+    nodes = [type(node).FromString(node.SerializeToString()) for node in nodes]
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def _relabel(model: onnx.ModelProto, manifest: Manifest) -> None:
+    """Store the new manifest; the batch norms' record goes, weights in int8 cannot be trained from."""
+    from onnx import helper
+
+    kept = {item.key: item.value for item in model.metadata_props if item.key != fold.NORMS_KEY}
+    helper.set_model_props(model, kept | {METADATA_KEY: manifest.to_json()})

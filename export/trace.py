@@ -1,0 +1,127 @@
+"""From a torch module to a plain ONNX graph: torch's exporter, with the decoder's fused step kept as one node."""
+
+from __future__ import annotations
+
+import ast
+import copy
+import warnings
+from typing import TYPE_CHECKING, Any
+
+from edgeseg.export import fused_step
+
+if TYPE_CHECKING:
+    import onnx
+    from torch import Tensor, nn
+
+OPSET = 19
+IR_VERSION = 10
+INPUT, LOGITS = "normalized", "raw_logits"
+
+
+def trace(model: nn.Module, height: int, width: int) -> onnx.ModelProto:
+    """Export `model` for float32 [N, 3, height, width], N dynamic, to logits [N, C, h, w].
+
+    The graph's input is `normalized`, its output `raw_logits`. A convolution is named after its module's path
+    ("encoder.stem.0"), other nodes after their module and operator ("encoder.stem.2.clip"), and every node's output
+    after the node. Weights keep their names in the state_dict.
+    """
+    import torch
+
+    example = torch.zeros(2, 3, height, width)
+    with warnings.catch_warnings():
+        # torch's exporter warns about deprecated corners of torch itself; nothing a user could act on.
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            _with_step_nodes(model),
+            (example,),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=[INPUT],
+            output_names=[LOGITS],
+            dynamic_shapes=({0: torch.export.Dim("N")},),
+            verbose=False,
+        )
+    assert program is not None
+    proto: onnx.ModelProto = program.model_proto
+    _rename(proto.graph)
+    _strip(proto)
+    return proto
+
+
+def _with_step_nodes(model: nn.Module) -> nn.Module:
+    """A copy of the model whose fused steps export as single nodes."""
+    import torch
+    from torch import nn
+
+    from edgeseg.models.ops import UpsampleCropConcat
+
+    class Step(nn.Module):
+        def __init__(self, scale: int, mode: str) -> None:
+            super().__init__()
+            self.scale = scale
+            self.attributes: dict[str, Any] = {"scale": scale, "mode": mode, **fused_step.PLUGIN}
+
+        def forward(self, deep: Tensor, skip: Tensor) -> Tensor:
+            rows, columns = deep.shape[2] * self.scale, deep.shape[3] * self.scale
+            result: Tensor = torch.onnx.ops.symbolic(
+                f"{fused_step.DOMAIN}::{fused_step.OP_TYPE}",
+                (deep, skip),
+                attrs=self.attributes,
+                dtype=deep.dtype,
+                shape=(deep.shape[0], skip.shape[1] + deep.shape[1], rows, columns),
+                version=1,
+            )
+            return result
+
+    model = copy.deepcopy(model).eval()
+    for name, module in list(model.named_modules()):
+        if isinstance(module, UpsampleCropConcat):
+            parent, _, leaf = name.rpartition(".")
+            setattr(model.get_submodule(parent), leaf, Step(module.scale, module.mode))
+    return model
+
+
+def _rename(graph: onnx.GraphProto) -> None:
+    taken: set[str] = set()
+    tensors: dict[str, str] = {}
+    fixed = {value.name for value in graph.output}
+    for node in graph.node:
+        stem = _readable(node)
+        node.name, number = stem, 1
+        while node.name in taken:
+            number += 1
+            node.name = f"{stem}_{number}"
+        taken.add(node.name)
+        if len(node.output) == 1 and node.output[0] not in fixed:
+            tensors[node.output[0]] = node.name
+    for node in graph.node:
+        for names in (node.input, node.output):
+            names[:] = [tensors.get(name, name) for name in names]
+
+
+def _readable(node: onnx.NodeProto) -> str:
+    if node.op_type == "Conv" and node.input[1].endswith(".weight"):
+        return str(node.input[1].removesuffix(".weight"))
+    scopes: Any = [""]
+    for item in node.metadata_props:
+        if item.key == "pkg.torch.onnx.name_scopes":
+            scopes = ast.literal_eval(item.value)
+    path = scopes[-2] if len(scopes) > 1 else ""
+    if node.op_type == fused_step.OP_TYPE and path:
+        return str(path)
+    return f"{path}.{node.op_type.lower()}".lstrip(".")
+
+
+def _strip(model: onnx.ModelProto) -> None:
+    """Drop what torch adds for debugging (stack traces of every node) and set the versions."""
+    from onnx import helper
+
+    graph = model.graph
+    for item in (*graph.node, *graph.initializer, *graph.input, *graph.output):
+        del item.metadata_props[:]
+        item.doc_string = ""
+    del graph.value_info[:], graph.metadata_props[:], model.metadata_props[:], model.functions[:], model.opset_import[:]
+    model.ir_version, model.producer_name, model.producer_version, graph.name = IR_VERSION, "edgeseg", "", "edgeseg"
+    model.opset_import.append(helper.make_opsetid("", OPSET))
+    if any(node.domain == fused_step.DOMAIN for node in graph.node):
+        model.opset_import.append(helper.make_opsetid(fused_step.DOMAIN, 1))

@@ -1,0 +1,76 @@
+"""From a finished run to the models that ship: export at each size, calibrate on training pictures, quantize.
+
+    python recipes/ship.py runs/person/last.pt --data ../shared
+
+Writes edgeseg/zoo/NAME/{model.onnx,model.int8.onnx} and the run's log beside them; `python benchmarks/quality.py` and
+`python benchmarks/report.py` then write the cards. The calibration pictures are drawn from the recipe's training sets alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from edgeseg.calib.calibrate import calibrate
+from edgeseg.calib.frames import FrameSet
+from edgeseg.data.pool import Pool, SetConfig
+from edgeseg.errors import EdgeSegError
+from edgeseg.export.from_checkpoint import load_for_export
+from edgeseg.export.quantize import quantize
+from edgeseg.export.to_onnx import export_onnx
+
+ZOO = Path(__file__).resolve().parents[1] / "edgeseg" / "zoo"
+# Name of the shipped model -> (height, width) of its input.
+MODELS = {"person": (256, 256), "person-landscape": (160, 256)}
+FRAMES_A_SET = 64
+
+
+def main() -> int:
+    """Make the zoo's files of one run."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("--data", type=Path, required=True, help="the folder that the recipe's paths start from")
+    parser.add_argument("--sets", nargs="+", default=["data/portraits-eg1800", "data/person-ccp", "data/pennfudan"])
+    parser.add_argument("--method", default="mse", help="how ranges are chosen")
+    args = parser.parse_args()
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            frames = Path(folder) / "frames"
+            frames.mkdir()
+            link_pictures(args.data, args.sets, frames)
+            for name, size in MODELS.items():
+                ship(args.checkpoint, name, size, frames, args.method)
+    except EdgeSegError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def link_pictures(data: Path, sets: list[str], folder: Path) -> None:
+    """Every n-th training picture of each set, as many from each."""
+    for path in sets:
+        samples = Pool(data, SetConfig(path, split="train"), classes=256, cache=False).samples
+        for sample in samples[:: max(1, len(samples) // FRAMES_A_SET)][:FRAMES_A_SET]:
+            (folder / f"{Path(path).name}-{sample.image.name}").symlink_to(sample.image.resolve())
+
+
+def ship(checkpoint: Path, name: str, size: tuple[int, int], frames: Path, method: str) -> None:
+    """Export, calibrate and quantize one model into its folder of the zoo."""
+    folder = ZOO / name
+    folder.mkdir(parents=True, exist_ok=True)
+    network, manifest = load_for_export(checkpoint, size)
+    report = export_onnx(network, dataclasses.replace(manifest, name=name), folder / "model.onnx")
+    ranges = calibrate(folder / "model.onnx", FrameSet(frames, count=None), method)
+    made = quantize(folder / "model.onnx", ranges, folder / "model.int8.onnx")
+    log = checkpoint.with_name("log.jsonl")
+    if log.is_file():
+        shutil.copyfile(log, folder / "training.jsonl")
+    print(f"{name}: against torch {report.label_agreement:.3%} of the labels agree; {len(made.int8)} nodes in int8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,83 @@
+"""Small networks, exported once a session: tracing takes a second or two each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from export_helpers import ARGUMENTS, Exported, lively
+
+from edgeseg.calib.calibrate import calibrate
+from edgeseg.calib.ranges import Ranges
+from edgeseg.export.check import sample_pictures
+from edgeseg.export.from_checkpoint import class_map
+from edgeseg.export.quantize import quantize
+from edgeseg.export.to_onnx import export_onnx
+from edgeseg.manifest import Manifest
+from edgeseg.models import build
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Networks this small only lose by threads, a lot of it on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def tests_take_one_thread() -> Iterator[None]:
+    """For the tests; fixtures of the whole session are set up before it."""
+    with one_thread():
+        yield
+
+
+@pytest.fixture(scope="session")
+def person(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """Two classes, a mean a channel, and a size that is no multiple of the stride: 72x100, inside 80x112."""
+    model = lively(build("unet_lite", **ARGUMENTS))
+    model.mean, model.std = (123.7, 116.3, 103.5), (58.4, 57.1, 57.4)  # type: ignore[assignment]
+    architecture = {"name": "unet_lite", "args": ARGUMENTS}
+    manifest = Manifest("person", class_map(["background", "person"]), 72, 100, architecture=architecture)
+    path = tmp_path_factory.mktemp("person") / "model.onnx"
+    with one_thread():
+        export_onnx(model, manifest, path)
+    return Exported(model, manifest, path)
+
+
+@pytest.fixture(scope="session")
+def pictures() -> npt.NDArray[np.uint8]:
+    """uint8 [3, 72, 100, 3]: noise, a gradient with a disc, and black with a white border."""
+    rng = np.random.default_rng(5)
+    rows, columns = np.mgrid[0:72, 0:100]
+    scene = np.stack([rows * 3, columns * 2, 255 - rows - columns], axis=-1)
+    scene[(rows - 30) ** 2 + (columns - 60) ** 2 < 400] = (40, 90, 200)
+    border = np.full((72, 100, 3), 255)
+    border[2:-2, 2:-2] = 0
+    return np.stack([rng.integers(0, 256, (72, 100, 3)), scene, border]).astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def ranges(person: Exported, tmp_path_factory: pytest.TempPathFactory) -> Ranges:
+    """Of the exported network, on drawn scenes."""
+    import cv2
+
+    folder = tmp_path_factory.mktemp("frames")
+    for number, picture in enumerate(sample_pictures(90, 120)):
+        cv2.imwrite(str(folder / f"{number}.png"), picture)
+    return calibrate(person.path, folder, out=folder / "ranges.json")
+
+
+@pytest.fixture(scope="session")
+def int8(person: Exported, ranges: Ranges, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The int8 file with default options."""
+    path = tmp_path_factory.mktemp("int8") / "model.int8.onnx"
+    result = quantize(person.path, ranges, path)
+    assert not result.kept_float
+    return path
