@@ -1,0 +1,94 @@
+"""What the benchmarks share: frames of a real clip, two cores for everyone, ratios by round, results as JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeseg.data.shared import shared_root
+from edgeseg.errors import InputError
+from edgeseg.machine import clocks_mhz, describe
+
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "results"
+# Environments and frames that can be made again; holds a .gitignore of its own.
+SCRATCH = HERE.parent / ".bench"
+CLIP = "clips/webcam-sign-yes.mkv"
+WIDTH, HEIGHT = 1280, 720
+
+
+def scratch() -> Path:
+    """The folder for what git must not see, made if need be."""
+    SCRATCH.mkdir(exist_ok=True)
+    (SCRATCH / ".gitignore").write_text("*\n", encoding="utf-8")
+    return SCRATCH
+
+
+def clip_path(given: str | None) -> Path:
+    """The clip that was named, or the one of the shared data."""
+    path = Path(given) if given else shared_root() / CLIP
+    if not path.is_file():
+        raise InputError("the clip does not exist", path, "Give --clip FILE, or set EDGESEG_SHARED")
+    return path
+
+
+def clip_frames(path: Path, count: int) -> npt.NDArray[np.uint8]:
+    """The first frames of a clip, cut to 16:9 around the centre and scaled up: uint8 [count, 720, 1280, 3], BGR."""
+    import av
+    import cv2
+
+    frames = []
+    with av.open(str(path)) as container:
+        for frame in container.decode(video=0):
+            image = frame.to_ndarray(format="bgr24")
+            rows = min(image.shape[0], round(image.shape[1] * HEIGHT / WIDTH))
+            top = (image.shape[0] - rows) // 2
+            frames.append(cv2.resize(image[top : top + rows], (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC))
+            if len(frames) == count:
+                break
+    return np.stack(frames)
+
+
+def keep_two_cores() -> list[int]:
+    """Bind this process, and what it starts, to two cores, so that all candidates have the same."""
+    allowed = sorted(os.sched_getaffinity(0))[:2]
+    os.sched_setaffinity(0, allowed)
+    return allowed
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Median and spread of one figure a round."""
+    low, median, high = (float(value) for value in np.percentile(values, (25, 50, 75)))
+    return {
+        "median": median,
+        "quartile_low": low,
+        "quartile_high": high,
+        "min": float(min(values)),
+        "max": float(max(values)),
+        "rounds": len(values),
+    }
+
+
+def write_result(name: str, body: Mapping[str, Any]) -> Path:
+    """Write benchmarks/results/NAME.json with the machine beside the figures, aside and then renamed."""
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.json"
+    machine = describe() | {"clock_mhz_end": clocks_mhz()}
+    command = f"python benchmarks/{Path(sys.argv[0]).name}"
+    text = json.dumps({"command": command, **body, "machine": machine}, indent=2, allow_nan=False) + "\n"
+    aside = path.with_suffix(".json.part")
+    aside.write_text(text, encoding="utf-8")
+    aside.replace(path)
+    return path
+
+
+def tell(text: str) -> None:
+    """A line on how far it is."""
+    print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,169 @@
+"""What the pipeline around a model costs: throughput beside a bare loop, time per stage, and how old results are.
+
+    python benchmarks/pipeline_cost.py            writes benchmarks/results/pipeline_cost.json; nothing else should run
+
+Three parts. Throughput: an unpaced synthetic 1280x720 source without a sink, in turn with a loop of preprocess,
+inference and postprocess over frames that lie ready; at least 0.9 of it. Stages: `edgeseg run CLIP --save`, time per
+stage. Freshness: a synthetic camera of 100 fps and a backend slowed to 25 ms; nothing may queue up.
+Exit code 5 where a limit is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+from common import clip_path, keep_two_cores, spread, tell, write_result
+
+import edgeseg
+from edgeseg.runtime.backends.base import Arrays, Backend
+from edgeseg.runtime.pipeline import Pipeline
+from edgeseg.runtime.segmenter import Segmenter
+from edgeseg.runtime.sources import open_source
+from edgeseg.types import Frame
+
+SIZE = "1280x720"
+RATIO_AT_LEAST = 0.9
+AGE_TAKEN_P95_MS, FRAME_AGE_P95_MS = 13.0, 41.0
+SLOW_S = 0.025
+
+
+class SlowedBackend(Backend):
+    """A backend that takes at least `takes_s` for every inference, the rest of it asleep."""
+
+    def __init__(self, inner: Backend, takes_s: float) -> None:
+        self._inner, self._takes_s = inner, takes_s
+        self.name, self.device = inner.name, inner.device
+        self.manifest, self.details = inner.manifest, inner.details
+
+    def infer(self, inputs: Arrays) -> dict[str, npt.NDArray[Any]]:
+        ends = time.perf_counter() + self._takes_s
+        outputs = self._inner.infer(inputs)
+        time.sleep(max(0.0, ends - time.perf_counter()))
+        return outputs
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="person", metavar="NAME|FILE")
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--frames", type=int, default=150, help="frames of a round")
+    parser.add_argument("--seconds", type=float, default=10.0, help="duration of the freshness part")
+    parser.add_argument("--clip", metavar="FILE", help="default: webcam-sign-yes.mkv of the shared data")
+    args = parser.parse_args()
+    cores = keep_two_cores()
+    with edgeseg.load(args.model) as segmenter:
+        backend = f"{segmenter.backend.name} {segmenter.manifest.precision}"
+        throughput = measure_throughput(segmenter, args.rounds, args.frames)
+        freshness = measure_freshness(segmenter, args.seconds)
+    stages = measure_stages(args.model, clip_path(args.clip))
+    body = {"model": args.model, "runs": backend, "cores_used": cores}
+    body |= {"throughput": throughput, "freshness": freshness, "stages": stages}
+    show(throughput, freshness, stages)
+    print(f"written: {write_result('pipeline_cost', body)}")
+    return 0 if throughput["met"] and freshness["met"] else 5
+
+
+def measure_throughput(segmenter: Segmenter, rounds: int, count: int) -> dict[str, Any]:
+    """Frames a second of the pipeline and of the bare loop, in turn, and their ratio by round."""
+    with open_source(f"synthetic:{SIZE}", max_frames=16) as source:
+        ready = [Frame(frame.image.copy(), frame.number, frame.captured_ns) for frame in source]
+    loop_fps, pipeline_fps = [], []
+    for turn in range(rounds + 1):
+        tell(f"throughput: round {turn} of {rounds}")
+        # There and back again: who goes first changes with every round.
+        order = (loop, piped) if turn % 2 else (piped, loop)
+        found = {measure: measure(segmenter, ready, count) for measure in order}
+        if turn:  # the first is the warm-up
+            loop_fps.append(found[loop])
+            pipeline_fps.append(found[piped])
+    ratios = [one / other for one, other in zip(pipeline_fps, loop_fps, strict=True)]
+    return {
+        "pipeline_fps": spread(pipeline_fps),
+        "bare_loop_fps": spread(loop_fps),
+        "ratio": spread(ratios),
+        "frames_a_round": count,
+        "wanted_ratio": RATIO_AT_LEAST,
+        "met": spread(ratios)["median"] >= RATIO_AT_LEAST,
+    }
+
+
+def loop(segmenter: Segmenter, ready: Sequence[Frame], count: int) -> float:
+    """Frames a second of the three stages, one after the other, without anything around them."""
+    started = time.perf_counter()
+    for number in range(count):
+        image, geometry = segmenter.preprocess(ready[number % len(ready)].image)
+        segmenter.postprocess(segmenter.infer(image), geometry)
+    return count / (time.perf_counter() - started)
+
+
+def piped(segmenter: Segmenter, ready: Sequence[Frame], count: int) -> float:
+    """Frames a second of the pipeline between its first and its last result."""
+    with open_source(f"synthetic:{SIZE}", max_frames=count) as source:
+        pipeline = Pipeline(source, segmenter)
+        pipeline.start()
+        pipeline.join()
+    return float(pipeline.stats.to_dict()["throughput_fps"])
+
+
+def measure_freshness(segmenter: Segmenter, seconds: float) -> dict[str, Any]:
+    """Ages and counts with a camera four times as fast as the model."""
+    tell("freshness: a camera of 100 fps, a backend of 25 ms")
+    slowed = Segmenter(SlowedBackend(segmenter.backend, SLOW_S))
+    with open_source(f"synthetic:{SIZE}@100", max_frames=round(100 * seconds)) as source:
+        pipeline = Pipeline(source, slowed)
+        pipeline.start()
+        pipeline.join()
+    stats = pipeline.stats.to_dict()
+    met = {
+        "age_taken": stats["age_taken"]["p95_ms"] <= AGE_TAKEN_P95_MS,
+        "frame_age": stats["frame_age"]["p95_ms"] <= FRAME_AGE_P95_MS,
+        "counts": stats["frames_in"] == stats["frames_out"] + stats["dropped"]
+        and stats["skipped"] == stats["failed"] == 0,
+    }
+    limits = {"age_taken_p95_ms": AGE_TAKEN_P95_MS, "frame_age_p95_ms": FRAME_AGE_P95_MS}
+    return {"stats": stats, "limits": limits, "met_each": met, "met": all(met.values())}
+
+
+def measure_stages(model: str, clip: Path) -> dict[str, Any]:
+    """The command line from a file into an MP4, with its own figures."""
+    tell(f"stages: {clip.name} into an MP4")
+    with tempfile.TemporaryDirectory() as folder:
+        figures, video = Path(folder) / "stats.json", Path(folder) / "out.mp4"
+        command = [sys.executable, "-m", "edgeseg", "run", str(clip), "--model", model]
+        command += ["--save", str(video), "--stats", str(figures)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            sys.exit(done.stderr)
+        return {"clip": clip.name, "stats": json.loads(figures.read_text(encoding="utf-8"))}
+
+
+def show(throughput: dict[str, Any], freshness: dict[str, Any], stages: dict[str, Any]) -> None:
+    """The figures for people."""
+    ratio, piped_fps, loop_fps = (throughput[name] for name in ("ratio", "pipeline_fps", "bare_loop_fps"))
+    print(f"pipeline {piped_fps['median']:.1f} fps, bare loop {loop_fps['median']:.1f} fps")
+    print(f"ratio {ratio['median']:.3f} ({ratio['quartile_low']:.3f} to {ratio['quartile_high']:.3f}), wanted 0.9")
+    print(f"{stages['clip']} into an MP4, p50 ms per stage:")
+    for name, span in stages["stats"].items():
+        if isinstance(span, dict) and "p50_ms" in span and span["samples"]:
+            print(f"  {name:12} {span['p50_ms']:.2f}")
+    found = freshness["stats"]
+    for age, limit in (("age_taken", AGE_TAKEN_P95_MS), ("frame_age", FRAME_AGE_P95_MS)):
+        print(f"{age} p95 {found[age]['p95_ms']:.1f} ms, at most {limit:g}")
+    print(f"frames_in {found['frames_in']}, frames_out {found['frames_out']}, dropped {found['dropped']}")
+    print(f"met: {freshness['met_each']}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
