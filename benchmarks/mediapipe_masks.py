@@ -1,7 +1,7 @@
 """Worker of quality.py, run by MediaPipe's own Python: reads folders from standard input, one a line.
 
-Each folder holds frame.npy, uint8 [H, W, 3] BGR; its answer is mask.npy, uint8 [H, W], 1 where MediaPipe's probability is
-at least 0.5, and the word `done`.
+Each folder holds frame.npy, uint8 [H, W, 3] BGR; its answer is mask.npy, uint8 [H, W], 1 where MediaPipe's
+probability is at least 0.5, and the word `done`.
 """
 
 import sys

@@ -48,7 +48,7 @@ def load_pictures(root: Path) -> Pictures:
             for s in list_samples(root / "data" / name, split)
         ]
         pictures[f"{name} {split}"] = list(pairs)
-    # The dancer's audience is not labelled: only what lies inside her mask counts. The kite's lines are part of its mask.
+    # The dancer's audience is not labelled: only what lies inside her mask counts.
     pictures["davis dance-twirl (recall)"] = list(_davis(root, "dance-twirl", recall=True))
     pictures["davis kite-surf (box)"] = list(_davis(root, "kite-surf", recall=False))
     with open_source(str(root / "clips" / CLIP)) as clip:
@@ -143,7 +143,7 @@ def main() -> int:
         for backend in args.backends or installed():
             for precision in ("fp32", "int8"):
                 with open_segmenter(model, backend, precision) as segmenter:
-                    figures = score(lambda image: segmenter(image).label_map, pictures)  # noqa: B023
+                    figures = score(lambda image: segmenter(image).label_map, pictures)
                 rows.append({"model": model, "backend": backend, "precision": precision, "figures": figures})
                 print(model, backend, precision, figures, file=sys.stderr)
     if args.mediapipe:

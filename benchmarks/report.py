@@ -56,7 +56,11 @@ def quality() -> str:
     rows = []
     for row in body["rows"]:
         figures, empty = row["figures"], row["figures"]["nobody in view"]
-        label = row["model"] if row["model"].startswith("mediapipe") else f"{row['model']}, {row['precision']}, {row['backend']}"
+        label = (
+            row["model"]
+            if row["model"].startswith("mediapipe")
+            else f"{row['model']}, {row['precision']}, {row['backend']}"
+        )
         cells = [f"{100 * figures[name]['person_iou']:.1f}" for name in sets]
         rows.append([label, *cells, f"{empty['mean_percent']:.2f} / {empty['max_percent']:.2f}"])
     return table(["person IoU in %, mean over pictures", *sets, "nobody in view: % of pixels, mean / worst"], rows)
@@ -74,7 +78,9 @@ def speed() -> str:
                 continue
             if name == "auto":
                 label = f"**{label}** ({found['edgeseg']['auto']})"
-            shown = f"{ratio['median']:.2f} ({ratio['quartile_low']:.2f} to {ratio['quartile_high']:.2f})" if ratio else "1"
+            shown = (
+                f"{ratio['median']:.2f} ({ratio['quartile_low']:.2f} to {ratio['quartile_high']:.2f})" if ratio else "1"
+            )
             rows.append([label, f"{times['p50_ms']:.1f}", f"{times['p95_ms']:.1f}", shown])
     if not rows:
         return ""
@@ -90,7 +96,7 @@ def pipeline() -> str:
         seconds = start["seconds"]
         lines.append(
             f"- `import edgeseg` adds {seconds['import_adds_s']['median']:.3f} s to `import numpy`; first mask "
-            f"{seconds['first_mask_cached_s']['median']:.2f} s after the start of the process (cold, with `auto` measuring: "
+            f"{seconds['first_mask_cached_s']['median']:.2f} s after the start of the process (while `auto` measures: "
             f"{seconds['first_mask_cold_s']['median']:.2f} s)."
         )
     return "\n".join(lines)
@@ -118,7 +124,11 @@ def card(name: str) -> dict[str, Any]:
     files, origin, manifest = {}, {}, None
     for precision, file in (("fp32", "model.onnx"), ("int8", "model.int8.onnx")):
         path = ZOO / name / file
-        files[precision] = {"file": file, "bytes": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+        files[precision] = {
+            "file": file,
+            "bytes": path.stat().st_size,
+            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        }
         properties = {item.key: item.value for item in onnx.load(path).metadata_props}
         manifest = Manifest.from_json(properties[METADATA_KEY], path)
         origin[precision] = dict(manifest.origin)
@@ -143,7 +153,10 @@ def card(name: str) -> dict[str, Any]:
 
 def card_text(body: Mapping[str, Any]) -> str:
     """The card for people."""
-    files = [[f"`{f['file']}`", precision, f"{f['bytes'] / 1e6:.2f}", f"`{f['sha256'][:16]}…`"] for precision, f in body["files"].items()]
+    files = [
+        [f"`{f['file']}`", precision, f"{f['bytes'] / 1e6:.2f}", f"`{f['sha256'][:16]}…`"]
+        for precision, f in body["files"].items()
+    ]
     data = [[d["name"], d["part"], d["source"], d["terms"]] for d in body["data"]]
     sets = [s for s in next(iter(body["figures"].values()), {}) if s != "nobody in view"]
     figures = [
@@ -153,12 +166,14 @@ def card_text(body: Mapping[str, Any]) -> str:
     parts = [
         f"# {body['name']}\n\n{body['description']}",
         f"**Terms.** {body['terms']}",
-        f"**Input.** {body['input']}. **Classes.** {', '.join(body['classes'])}. **Recipe.** `{body['recipe']}`; log: `training.jsonl`.",
+        f"**Input.** {body['input']}. **Classes.** {', '.join(body['classes'])}.",
+        f"**Recipe.** `{body['recipe']}`; log: `training.jsonl`.",
         f"**Intended use.** {body['intended_use']}",
         f"**Limits.** {body['limits']}",
         "## Files\n\n" + table(["file", "precision", "MB", "sha256"], files),
-        "## Figures\n\nPerson IoU in %, mean over pictures; last column: share of pixels called person with nobody in view, %.\n"
-        "Printed again by `python benchmarks/quality.py`.\n\n" + table(["precision and backend", *sets, "nobody in view"], figures),
+        "## Figures\n\nPerson IoU in %, mean over pictures; last column: % of pixels called person in empty frames.\n"
+        "Printed again by `python benchmarks/quality.py`.\n\n"
+        + table(["precision and backend", *sets, "nobody in view"], figures),
         "## Training data\n\n" + table(["set", "part", "source", "terms"], data),
     ]
     return "\n\n".join(parts) + "\n"

@@ -36,10 +36,10 @@ def draw_labels(
 
     if not 0.0 <= strength <= 1.0:
         raise UsageError("overlay strength is outside 0 to 1", strength, "Give a value between 0 and 1")
-    out = image.copy()
+    out: Image = image.copy()
     thickness = max(2, round(min(image.shape[:2]) / 240))
     for info in select_classes(classes, only):
-        area = cv2.compare(label_map, info.id, cv2.CMP_EQ)
+        area = np.equal(label_map, info.id).view(np.uint8)
         box = cv2.boundingRect(area)
         if box[2] == 0:
             continue

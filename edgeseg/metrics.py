@@ -13,6 +13,7 @@ from edgeseg.errors import UsageError
 from edgeseg.types import IGNORE_INDEX, LabelMap
 
 Matrix = npt.NDArray[np.int64]
+Shares = npt.NDArray[np.float64]
 
 
 def confusion_matrix(truth: LabelMap, guess: LabelMap, classes: int) -> Matrix:
@@ -45,11 +46,12 @@ def pixel_accuracy(matrix: Matrix) -> float:
     return _ratio(np.trace(matrix), matrix.sum())
 
 
-def iou_per_class(matrix: Matrix) -> npt.NDArray[np.float64]:
+def iou_per_class(matrix: Matrix) -> Shares:
     """Intersection over union of each class, float64 [classes]; nan for classes that neither side has."""
     both = np.diag(matrix).astype(np.float64)
     either = matrix.sum(axis=0) + matrix.sum(axis=1) - both
-    return np.divide(both, either, out=np.full(len(both), np.nan), where=either > 0)
+    each: Shares = np.divide(both, either, out=np.full(len(both), np.nan), where=either > 0)
+    return each
 
 
 def mean_iou(matrix: Matrix) -> float:
@@ -58,11 +60,12 @@ def mean_iou(matrix: Matrix) -> float:
     return float(np.nanmean(each)) if not np.isnan(each).all() else float("nan")
 
 
-def dice_per_class(matrix: Matrix) -> npt.NDArray[np.float64]:
+def dice_per_class(matrix: Matrix) -> Shares:
     """Dice coefficient (F1) of each class, float64 [classes]; nan for classes that neither side has."""
     both = np.diag(matrix).astype(np.float64)
     total = (matrix.sum(axis=0) + matrix.sum(axis=1)).astype(np.float64)
-    return np.divide(2.0 * both, total, out=np.full(len(both), np.nan), where=total > 0)
+    each: Shares = np.divide(2.0 * both, total, out=np.full(len(both), np.nan), where=total > 0)
+    return each
 
 
 def foreground_iou(matrix: Matrix) -> float:

@@ -5,6 +5,9 @@ right for any input shape:
 
     shape of deep --> x scale --> Resize(deep) = up            Shape(up), Shape(skip) --> offset = (skip - up) / 2
     [Slice(skip, offset, offset + size of up), up] --> Concat on channels
+
+Where there is nothing to cut, Slice runs to the largest integer instead: ONNX Runtime removes such a Slice once N is
+fixed, and any other would copy the whole skip.
 """
 
 from __future__ import annotations
@@ -45,6 +48,8 @@ def function(mode: str = "bilinear") -> onnx.FunctionProto:
     scale.attribute.append(AttributeProto(name="value_int", ref_attr_name="scale", type=AttributeProto.INT))
     axes = helper.make_tensor("axes", TensorProto.INT64, [2], [2, 3])
     ones = helper.make_tensor("ones", TensorProto.FLOAT, [2], [1.0, 1.0])
+    none = helper.make_tensor("none", TensorProto.INT64, [1], [0])
+    open_end = helper.make_tensor("open", TensorProto.INT64, [1], [2**63 - 1])
     two = helper.make_tensor("two", TensorProto.INT64, [1], [2])
     nodes = [
         scale,
@@ -65,7 +70,11 @@ def function(mode: str = "bilinear") -> onnx.FunctionProto:
         helper.make_node("Sub", ["skip_hw", "up_hw"], ["rest"]),
         helper.make_node("Constant", [], ["two"], value=two),
         helper.make_node("Div", ["rest", "two"], ["start"]),
-        helper.make_node("Add", ["start", "up_hw"], ["end"]),
+        helper.make_node("Add", ["start", "up_hw"], ["last"]),
+        helper.make_node("Constant", [], ["none"], value=none),
+        helper.make_node("Equal", ["rest", "none"], ["whole"]),
+        helper.make_node("Constant", [], ["open"], value=open_end),
+        helper.make_node("Where", ["whole", "open", "last"], ["end"]),
         helper.make_node("Constant", [], ["axes"], value=axes),
         helper.make_node("Slice", ["skip", "start", "end", "axes"], ["cropped"]),
         helper.make_node("Concat", ["cropped", "up"], ["fused"], axis=1),

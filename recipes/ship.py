@@ -3,7 +3,7 @@
     python recipes/ship.py runs/person/last.pt --data ../shared
 
 Writes edgeseg/zoo/NAME/{model.onnx,model.int8.onnx} and the run's log beside them; `python benchmarks/quality.py` and
-`python benchmarks/report.py` then write the cards. The calibration pictures are drawn from the recipe's training sets alone.
+`python benchmarks/report.py` then write the cards. Calibration pictures come from training sets alone.
 """
 
 from __future__ import annotations

@@ -31,7 +31,9 @@ def test_the_same_as_scikit_learn(classes: int) -> None:
     assert np.array_equal(matrix, sklearn_metrics.confusion_matrix(truth.ravel(), guess.ravel()))
     each = sklearn_metrics.jaccard_score(truth.ravel(), guess.ravel(), average=None)
     assert np.allclose(metrics.iou_per_class(matrix), each)
-    assert np.allclose(metrics.dice_per_class(matrix), sklearn_metrics.f1_score(truth.ravel(), guess.ravel(), average=None))
+    assert np.allclose(
+        metrics.dice_per_class(matrix), sklearn_metrics.f1_score(truth.ravel(), guess.ravel(), average=None)
+    )
 
 
 def test_a_class_that_nobody_has_is_left_out_of_the_mean() -> None:

@@ -33,7 +33,12 @@ def handle(args: argparse.Namespace) -> int:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError("cannot make the run's folder", f"{out} ({error.strerror})", "Choose another --out") from None
-    run = Run(recipe, args.data, out)
+    initial = None
+    if recipe.init and not (out / CHECKPOINT).exists():
+        from edgeseg.export.from_checkpoint import load_for_export
+
+        initial = load_for_export(recipe.init)[0].state_dict()
+    run = Run(recipe, args.data, out, initial)
     info(f"{'resuming' if run.step else 'starting'} {out} at step {run.step} of {recipe.steps}")
     try:
         run.fit(args.stop_at)

@@ -66,7 +66,10 @@ class EvalReport:
         body = self.to_dict()
         lines = [f"{self.data}, split {self.split}: {self.images} images"]
         lines += [f"  {key:32s} {body[key]:.4f}" for key in body if isinstance(body[key], float)]
-        lines += [f"  IoU {name:28s} {value if value is None else format(value, '.4f')}" for name, value in body["iou"].items()]
+        lines += [
+            f"  IoU {name:28s} {value if value is None else format(value, '.4f')}"
+            for name, value in body["iou"].items()
+        ]
         return "\n".join(lines)
 
 
@@ -138,7 +141,9 @@ def _draw_worst(segmenter: Model, samples: list[Sample], report: EvalReport, fol
         folder.mkdir(parents=True, exist_ok=True)
         for place, (stem, value) in enumerate(report.worst(10)):
             picture = segmenter(read_image(by_stem[stem].image)).overlay()
-            (folder / f"worst-{place}-{stem}-iou{value:.3f}.png").write_bytes(cv2.imencode(".png", picture)[1].tobytes())
+            (folder / f"worst-{place}-{stem}-iou{value:.3f}.png").write_bytes(
+                cv2.imencode(".png", picture)[1].tobytes()
+            )
     except OSError as error:
         raise OutputError("cannot write the report", f"{folder} ({error.strerror})", "Choose another folder") from None
 

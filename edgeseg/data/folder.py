@@ -54,7 +54,9 @@ def list_samples(root: Path, split: str) -> list[Sample]:
         mask = masks / f"{stem}.png"
         if stem not in by_stem or not mask.is_file():
             missing = mask if stem in by_stem else base / "images" / stem
-            raise InputError("a listed picture or label map is missing", missing, f"Correct {listing.name} or add the file")
+            raise InputError(
+                "a listed picture or label map is missing", missing, f"Correct {listing.name} or add the file"
+            )
         samples.append(Sample(by_stem[stem], mask))
     if not samples:
         raise InputError("the split has no pictures", f"{root}, split {split}", "Add file stems to the split file")
@@ -90,7 +92,9 @@ def read_mask(path: Path, size: tuple[int, int] | None = None) -> LabelMap:
         seen = "unreadable" if mask is None else f"{mask.dtype} {mask.shape}"
         raise InputError("not a label map", f"{path} ({seen})", "Use PNG, 8 bit, one channel, the class id as value")
     if size is not None and mask.shape != size:
-        raise InputError("label map and picture differ in size", f"{path} {mask.shape}, picture {size}", "Make them equal")
+        raise InputError(
+            "label map and picture differ in size", f"{path} {mask.shape}, picture {size}", "Make them equal"
+        )
     return mask  # type: ignore[return-value]
 
 
@@ -104,4 +108,6 @@ def _read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise InputError("cannot read the file", f"{path} ({error.strerror})", "Check the path and its permissions") from None
+        raise InputError(
+            "cannot read the file", f"{path} ({error.strerror})", "Check the path and its permissions"
+        ) from None

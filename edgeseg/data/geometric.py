@@ -40,7 +40,9 @@ class Geometric:
     flip: float = 0.5
 
 
-def random_matrix(rng: np.random.Generator, source: tuple[int, int], target: tuple[int, int], ranges: Geometric) -> Matrix:
+def random_matrix(
+    rng: np.random.Generator, source: tuple[int, int], target: tuple[int, int], ranges: Geometric
+) -> Matrix:
     """A map from source to target pixels, 3x3; sizes are (height, width)."""
     stretch = np.diag([target[1] / source[1], target[0] / source[0], 1.0])
     # Pixel centres lie at half integers, as in cv2.resize.
@@ -59,7 +61,8 @@ def random_matrix(rng: np.random.Generator, source: tuple[int, int], target: tup
     linear = linear @ np.array([[1, rng.uniform(-ranges.shear, ranges.shear), 0], [0, 1, 0], [0, 0, 1]])
     x, y = (target[1] - 1) / 2, (target[0] - 1) / 2
     shift = rng.uniform(-ranges.shift, ranges.shift, 2) * (target[1], target[0])
-    return _move(x + shift[0], y + shift[1]) @ linear @ _move(-x, -y) @ matrix
+    moved: Matrix = _move(x + shift[0], y + shift[1]) @ linear @ _move(-x, -y) @ matrix
+    return moved
 
 
 def warp(image: Image, mask: LabelMap, matrix: Matrix, target: tuple[int, int]) -> tuple[Image, LabelMap]:
@@ -95,4 +98,3 @@ def _warp_mask(mask: LabelMap, matrix: Matrix, size: tuple[int, int], border: in
 
 def _move(x: float, y: float) -> Matrix:
     return np.array([[1.0, 0, x], [0, 1, y], [0, 0, 1]])
-

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from edgeseg.types import Image
 
@@ -26,7 +27,12 @@ class Photometric:
 def change(image: Image, rng: np.random.Generator, odds: Photometric) -> Image:
     """Draw each change with its probability and apply those that came up, in the order a camera would."""
     if rng.random() < odds.light:
-        image = _curve(image, rng.uniform(0.7, 1.5), rng.uniform(0.7, 1.3, 3) * 0.3 + 0.7 * rng.uniform(0.65, 1.35), rng.uniform(-30, 30))
+        image = _curve(
+            image,
+            rng.uniform(0.7, 1.5),
+            rng.uniform(0.7, 1.3, 3) * 0.3 + 0.7 * rng.uniform(0.65, 1.35),
+            rng.uniform(-30, 30),
+        )
     if rng.random() < odds.colour:
         image = _saturate(image, rng.uniform(0.4, 1.6), int(rng.integers(-8, 9)))
     dark = rng.random() < odds.dark
@@ -90,9 +96,9 @@ def _noise(image: Image, rng: np.random.Generator) -> Image:
 
     # OpenCV draws this several times faster than numpy; it is seeded from the sample's own generator.
     strength = rng.uniform(2.0, 14.0)
-    grain = np.empty(image.shape, np.int16)
+    grain: npt.NDArray[np.int16] = np.zeros(image.shape, np.int16)
     cv2.setRNGSeed(int(rng.integers(1 << 31)))
-    cv2.randn(grain, 0.0, strength)
+    cv2.randn(grain, np.zeros(3), np.full(3, strength))
     return cv2.add(image, grain, dtype=cv2.CV_8U)  # type: ignore[return-value]
 
 

@@ -77,7 +77,9 @@ class Pool:
         ids = np.flatnonzero(np.bincount(mask.ravel(), minlength=256))
         wrong = [int(i) for i in ids if i >= self.classes and i != IGNORE_INDEX]
         if wrong:
-            raise InputError("unknown class id", f"{wrong[0]} in {sample.mask}", f"Ids are 0 to {self.classes - 1} and 255")
+            raise InputError(
+                "unknown class id", f"{wrong[0]} in {sample.mask}", f"Ids are 0 to {self.classes - 1} and 255"
+            )
         return image, mask
 
 

@@ -1,7 +1,7 @@
 """Training samples for a person model: real pictures, composed scenes and pictures with nobody in view.
 
-A few thousand portraits and street photos teach a network that there is one large person in the middle. Scenes teach the
-rest: several people, small ones, some cut off by the border, and backgrounds alone. Copy-paste for segmentation is
+A few thousand portraits and street photos teach a network that there is one large person in the middle. Scenes teach
+the rest: several people, small ones, some cut off by the border, and backgrounds alone. Copy-paste for segmentation is
 described by Ghiasi et al. 2021 ("Simple Copy-Paste is a Strong Data Augmentation Method"). Here the pasted outline is
 also filled with background now and then and labelled so, lest the seam itself become the sign of a person.
 """
@@ -43,7 +43,7 @@ class Scenes:
 
 
 class SceneMaker:
-    """Draws samples from pools; each is a function of the generator that is handed in, so that a run can be repeated."""
+    """Draws samples from pools, each a function of the generator that is handed in, so that a run can be repeated."""
 
     def __init__(self, pools: Sequence[Pool], config: Scenes) -> None:
         self.pools, self.config = pools, config
@@ -77,8 +77,9 @@ class SceneMaker:
             window = _free_window(mask, rng)
             if window is not None:
                 part = np.ascontiguousarray(image[window])
-                free = np.zeros(part.shape[:2], np.uint8)
-                return warp(part, free, random_matrix(rng, free.shape, target, self.config.geometric), target)
+                size = (part.shape[0], part.shape[1])
+                free = np.zeros(size, np.uint8)
+                return warp(part, free, random_matrix(rng, size, target, self.config.geometric), target)
         return self._real(rng, target)
 
     def _scene(self, rng: np.random.Generator, target: tuple[int, int]) -> Pair:
@@ -131,7 +132,9 @@ def _cutout(image: Image, mask: LabelMap, rng: np.random.Generator) -> Pair | No
     return np.ascontiguousarray(image[rows, columns][:, ::step]), np.ascontiguousarray(area[rows, columns][:, ::step])
 
 
-def _place(cut: Pair, feet: bool, squeeze: float, target: tuple[int, int], rng: np.random.Generator) -> tuple[Image, np.ndarray, int, int]:
+def _place(
+    cut: Pair, feet: bool, squeeze: float, target: tuple[int, int], rng: np.random.Generator
+) -> tuple[Image, np.ndarray, int, int]:
     """Scale a cutout and choose where it stands: (picture, opacity float32 0..1, left, top)."""
     import cv2
 
@@ -156,7 +159,14 @@ def _place(cut: Pair, feet: bool, squeeze: float, target: tuple[int, int], rng: 
 
 
 def _paste(
-    image: Image, mask: LabelMap, person: Image, soft: np.ndarray, left: int, top: int, label: int, rng: np.random.Generator
+    image: Image,
+    mask: LabelMap,
+    person: Image,
+    soft: np.ndarray,
+    left: int,
+    top: int,
+    label: int,
+    rng: np.random.Generator,
 ) -> None:
     height, width = mask.shape
     y0, y1, x0, x1 = max(0, top), min(height, top + soft.shape[0]), max(0, left), min(width, left + soft.shape[1])

@@ -21,7 +21,7 @@ def _unet_lite(**arguments: Any) -> UNetLite:
     return UNetLite(**arguments)
 
 
-REGISTRY: Mapping[str, Callable[..., "UNetLite"]] = {"unet_lite": _unet_lite}
+REGISTRY: Mapping[str, Callable[..., UNetLite]] = {"unet_lite": _unet_lite}
 
 
 def build(name: str, **arguments: Any) -> UNetLite:

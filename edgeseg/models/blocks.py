@@ -12,10 +12,12 @@ NORM_EPS = 1e-3
 class ConvNormAct(nn.Sequential):
     """Convolution without bias, batch norm and, unless `act` is false, ReLU6.
 
-    A stride of 2 pads as TensorFlow's "SAME" does on even inputs (less before than after), as the ImageNet weights expect.
+    A stride of 2 pads as TensorFlow's "SAME" does on even inputs: less before than after, as the weights want it.
     """
 
-    def __init__(self, cin: int, cout: int, kernel: int = 1, stride: int = 1, groups: int = 1, act: bool = True) -> None:
+    def __init__(
+        self, cin: int, cout: int, kernel: int = 1, stride: int = 1, groups: int = 1, act: bool = True
+    ) -> None:
         padding = 0 if stride == 2 else kernel // 2
         super().__init__(
             nn.Conv2d(cin, cout, kernel, stride, padding, groups=groups, bias=False), nn.BatchNorm2d(cout, eps=NORM_EPS)
@@ -27,7 +29,10 @@ class ConvNormAct(nn.Sequential):
         self.same = (before, after, before, after) if stride == 2 else None
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(F.pad(x, self.same) if self.same else x)
+        x = F.pad(x, self.same) if self.same else x
+        for layer in self:
+            x = layer(x)
+        return x
 
 
 class InvertedResidual(nn.Module):
@@ -42,7 +47,7 @@ class InvertedResidual(nn.Module):
         self.residual = stride == 1 and cin == cout
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.project(self.depthwise(self.expand(x)))
+        y: Tensor = self.project(self.depthwise(self.expand(x)))
         return x + y if self.residual else y
 
 

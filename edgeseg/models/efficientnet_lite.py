@@ -16,8 +16,16 @@ from torch import Tensor, nn
 from edgeseg.errors import InputError, UsageError
 from edgeseg.models.blocks import ConvNormAct, InvertedResidual
 
-# (blocks, output channels, expansion, kernel, stride) of the seven stages, Tan and Le 2019; Lite: no squeeze-and-excite.
-STAGES = ((1, 16, 1, 3, 1), (2, 24, 6, 3, 2), (2, 40, 6, 5, 2), (3, 80, 6, 3, 2), (3, 112, 6, 5, 1), (4, 192, 6, 5, 2), (1, 320, 6, 3, 1))
+# (blocks, output channels, expansion, kernel, stride) of the stages, Tan and Le 2019; Lite: no squeeze-and-excite.
+STAGES = (
+    (1, 16, 1, 3, 1),
+    (2, 24, 6, 3, 2),
+    (2, 40, 6, 5, 2),
+    (3, 80, 6, 3, 2),
+    (3, 112, 6, 5, 1),
+    (4, 192, 6, 5, 2),
+    (1, 320, 6, 3, 1),
+)
 STEM = 32
 
 
@@ -30,7 +38,9 @@ class EfficientNetLite0(nn.Module):
         stem: channels of the first convolution, at most 32.
     """
 
-    def __init__(self, blocks: Sequence[int] = (1, 2, 2, 3, 3, 4, 1), ratio: Sequence[float] = (1.0,) * 7, stem: int = STEM) -> None:
+    def __init__(
+        self, blocks: Sequence[int] = (1, 2, 2, 3, 3, 4, 1), ratio: Sequence[float] = (1.0,) * 7, stem: int = STEM
+    ) -> None:
         super().__init__()
         if not 5 <= len(blocks) <= len(STAGES) or len(ratio) < len(blocks):
             raise UsageError("bad encoder stages", f"blocks {list(blocks)}, ratio {list(ratio)}", "Give 5 to 7 of each")
@@ -69,34 +79,48 @@ def load_imagenet(encoder: EfficientNetLite0, path: Path) -> None:
         source: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
         _load_blocks(encoder, source)
     except FileNotFoundError:
-        raise InputError("encoder weights not found", path, "Give encoder_weights=PATH, or null to start fresh") from None
+        raise InputError(
+            "encoder weights not found", path, "Give encoder_weights=PATH, or null to start fresh"
+        ) from None
     except (KeyError, RuntimeError, OSError) as error:
         raise InputError("not an EfficientNet-Lite0 checkpoint", f"{path} ({error})", "Give its state_dict") from None
 
 
 def _load_blocks(encoder: EfficientNetLite0, source: Mapping[str, Tensor]) -> None:
-    kept = _important(source, "_blocks.0", int(encoder.stem[0].out_channels))
+    kept = _important(source, "_blocks.0", _width(encoder.stem))
     _fill(encoder.stem, source, "_conv_stem", "_bn0", rows=kept)
     number = 0
     for stage, (total, *_rest) in zip(encoder.stages, STAGES, strict=False):
-        for index, block in enumerate(stage):
+        for index, block in enumerate(stage.children()):
             assert isinstance(block, InvertedResidual)
             name = f"_blocks.{number + index}"
             if isinstance(block.expand, ConvNormAct):
-                kept = _important(source, name, block.depthwise[0].out_channels)
+                kept = _important(source, name, _width(block.depthwise))
                 _fill(block.expand, source, f"{name}._expand_conv", f"{name}._bn0", rows=kept)
             _fill(block.depthwise, source, f"{name}._depthwise_conv", f"{name}._bn1", rows=kept)
             _fill(block.project, source, f"{name}._project_conv", f"{name}._bn2", columns=kept)
         number += total
 
 
+def _width(layer: ConvNormAct) -> int:
+    convolution = layer[0]
+    assert isinstance(convolution, nn.Conv2d)
+    return convolution.out_channels
+
+
 def _important(source: Mapping[str, Tensor], block: str, count: int) -> Tensor:
     weight = source[f"{block}._project_conv.weight"].flatten(2).norm(dim=(0, 2)) * source[f"{block}._bn1.weight"].abs()
-    return weight.topk(count).indices.sort().values
+    kept: Tensor = weight.topk(count).indices.sort().values
+    return kept
 
 
 def _fill(
-    layer: ConvNormAct, source: Mapping[str, Tensor], conv: str, norm: str, rows: Tensor | None = None, columns: Tensor | None = None
+    layer: ConvNormAct,
+    source: Mapping[str, Tensor],
+    conv: str,
+    norm: str,
+    rows: Tensor | None = None,
+    columns: Tensor | None = None,
 ) -> None:
     weight = source[f"{conv}.weight"]
     weight = weight if rows is None else weight[rows]

@@ -23,14 +23,15 @@ class DecoderStep(nn.Module):
         self.mix = SeparableConv(skip + width, width)
 
     def forward(self, deep: Tensor, skip: Tensor) -> Tensor:
-        return self.mix(self.fuse(self.narrow(deep), skip))
+        mixed: Tensor = self.mix(self.fuse(self.narrow(deep), skip))
+        return mixed
 
 
 class UNetLite(nn.Module):
     """Semantic network with a U-Net decoder; logits at the size of the input.
 
-    The last step from half to full size is a sub-pixel convolution (Shi et al. 2016): four logits a pixel, shuffled into
-    a 2x2 block. It costs a tenth of a bilinear resize of the logits and draws finer borders.
+    The last step from half to full size is a sub-pixel convolution (Shi et al. 2016): four logits a pixel, shuffled
+    into a 2x2 block, which is cheaper than a bilinear resize of the logits and can draw finer borders.
 
     Args:
         classes: output channels; 1 for two classes (the foreground's logit).

@@ -15,7 +15,9 @@ from edgeseg.train.average import WeightAverage
 from edgeseg.train.recipe import Recipe
 
 
-def save_checkpoint(path: Path, recipe: Recipe, step: int, network: nn.Module, average: WeightAverage, optimizer: torch.optim.Optimizer) -> None:
+def save_checkpoint(
+    path: Path, recipe: Recipe, step: int, network: nn.Module, average: WeightAverage, optimizer: torch.optim.Optimizer
+) -> None:
     """Write the state after `step` steps aside, then rename it over `path`."""
     body = {
         "format": 1,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +34,10 @@ class Run:
         recipe: what to do.
         data: folder that the recipe's paths are relative to.
         out: the run's folder; a checkpoint in it is resumed.
+        initial: weights to start from instead of `encoder_weights`, as `init` of the recipe asks for.
     """
 
-    def __init__(self, recipe: Recipe, data: Path, out: Path) -> None:
+    def __init__(self, recipe: Recipe, data: Path, out: Path, initial: Mapping[str, Tensor] | None = None) -> None:
         self.recipe, self.data, self.out = recipe, data, out
         torch.manual_seed(recipe.seed)
         count = len(recipe.classes)
@@ -47,7 +49,7 @@ class Run:
         saved = out / CHECKPOINT
         body = read_checkpoint(saved) if saved.exists() else None
         if body is None:
-            self._initialize()
+            self._initialize(initial)
         # Depthwise convolutions run several times faster on the CPU with channels last.
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = WeightAverage(self.network, recipe.ema)
@@ -55,11 +57,11 @@ class Run:
         if body is not None:
             self._resume(body)
 
-    def _initialize(self) -> None:
-        if self.recipe.encoder_weights:
+    def _initialize(self, initial: Mapping[str, Tensor] | None) -> None:
+        if initial is not None:
+            self.network.load_state_dict(initial)
+        elif self.recipe.encoder_weights:
             load_imagenet(self.network.encoder, self.data / self.recipe.encoder_weights)
-        if self.recipe.init:
-            self.network.load_state_dict(read_checkpoint(Path(self.recipe.init))["ema"])
 
     def _resume(self, body: dict[str, Any]) -> None:
         self.network.load_state_dict(body["network"])
@@ -77,7 +79,10 @@ class Run:
         for pool in self.pools:
             pool.load()
         loader = iter(make_loader(SceneMaker(self.pools, self.recipe.scenes), self.recipe, self.step))
-        with SummaryWriter(str(self.out), purge_step=self.step) as board, tqdm(total=last, initial=self.step, unit="step") as bar:
+        with (
+            SummaryWriter(str(self.out), purge_step=self.step) as board,
+            tqdm(total=last, initial=self.step, unit="step") as bar,
+        ):
             started, samples = time.monotonic(), 0
             while self.step < last:
                 images, masks = next(loader)
@@ -87,7 +92,14 @@ class Run:
                 if self.step % 25 == 0 or self.step == last:
                     rate = samples / (time.monotonic() - started)
                     bar.set_postfix(loss=f"{loss:.4f}", images_s=f"{rate:.1f}")
-                    self._log(board, {"loss": round(loss, 5), "lr": rate_factor(self.step, self.recipe) * self.recipe.optimizer.lr, "images_per_s": round(rate, 2)})
+                    self._log(
+                        board,
+                        {
+                            "loss": round(loss, 5),
+                            "lr": rate_factor(self.step, self.recipe) * self.recipe.optimizer.lr,
+                            "images_per_s": round(rate, 2),
+                        },
+                    )
                 if self.step % self.recipe.checkpoint_every == 0 or self.step == last:
                     self.save()
                 if self.step % self.recipe.val_every == 0 or self.step == last:
@@ -113,7 +125,9 @@ class Run:
 
     def validate(self) -> dict[str, float]:
         """Foreground IoU (or mIoU) of the averaged weights on each validation set, at the recipe's size."""
-        return {f"iou/{name}": mean_iou(self.average.network, pool, self.recipe.size) for name, pool in self.val.items()}
+        return {
+            f"iou/{name}": mean_iou(self.average.network, pool, self.recipe.size) for name, pool in self.val.items()
+        }
 
     def save(self) -> None:
         """Write the checkpoint."""
@@ -161,7 +175,7 @@ def make_optimizer(network: UNetLite, settings: OptimizerConfig) -> torch.optim.
 
 
 def use_bfloat16(mode: str) -> bool:
-    """Whether autocast pays: "auto" says so only where the CPU computes in bfloat16, elsewhere it is ten times slower."""
+    """Whether autocast pays: "auto" says so only where the CPU computes in bfloat16; elsewhere it is much slower."""
     if mode == "off":
         return False
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

@@ -76,7 +76,7 @@ class Recipe:
         steps: optimizer steps in all.
         phases: sizes and batch sizes over the run.
         encoder_weights: ImageNet checkpoint of the encoder, relative to `--data`; None starts fresh.
-        init: checkpoint of a run to start from, or None.
+        init: a checkpoint, an fp32 model file or a shipped model to start from; None for the encoder weights.
         dice: weight of the Dice loss beside cross entropy.
         ema: decay of the averaged weights, which are the ones that ship.
         amp: "auto" uses bfloat16 where the CPU computes in it, "off" never.
@@ -129,7 +129,9 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         body = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = str(error).splitlines()[0]
-        raise InputError("cannot read the recipe", f"{path} ({reason})", "Give a YAML file such as recipes/person.yaml") from None
+        raise InputError(
+            "cannot read the recipe", f"{path} ({reason})", "Give a YAML file such as recipes/person.yaml"
+        ) from None
     if not isinstance(body, dict):
         raise InputError("the recipe is no mapping", path, "Start from recipes/person.yaml")
     for item in overrides:

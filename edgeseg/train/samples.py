@@ -1,4 +1,4 @@
-"""From sample numbers to batches. Sample k of a run is a function of (seed, k): a resumed run sees what it would have."""
+"""From sample numbers to batches. Sample k of a run is a function of (seed, k), so a resumed run sees the same."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def make_loader(maker: SceneMaker, recipe: Recipe, first_step: int) -> DataLoade
     """Batches from `first_step` to the end of the run."""
     return DataLoader(
         Samples(maker, recipe.seed),
-        batch_sampler=_KeySampler(recipe, first_step),  # type: ignore[arg-type]
+        batch_sampler=_KeySampler(recipe, first_step),
         num_workers=recipe.workers,
         prefetch_factor=4 if recipe.workers else None,
     )

@@ -14,8 +14,8 @@ Picture = npt.NDArray[np.uint8]
 
 
 def numbered(number: int, width: int = 64, height: int = 48) -> Picture:
-    """A gray picture whose brightness tells its number (0 to 59), with a blue top left quarter."""
-    image = np.full((height, width, 3), 16 + 4 * number, np.uint8)
+    """A gray picture whose brightness tells its number (0 to 45), with a blue top left quarter."""
+    image = np.full((height, width, 3), 20 + 5 * number, np.uint8)
     image[: height // 2, : width // 2] = (255, 0, 0)
     return image
 
@@ -23,7 +23,7 @@ def numbered(number: int, width: int = 64, height: int = 48) -> Picture:
 def number_of(image: Picture) -> int:
     """The number that `numbered` gave a picture, from its bottom right quarter."""
     height, width = image.shape[:2]
-    return round((float(image[height // 2 + 4 :, width // 2 + 4 :].mean()) - 16) / 4)
+    return round((float(image[height // 2 + 4 :, width // 2 + 4 :].mean()) - 18.5) / 5)
 
 
 def make_clip(

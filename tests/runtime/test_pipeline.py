@@ -107,8 +107,8 @@ def test_an_unknown_policy_is_a_usage_error() -> None:
         Pipeline(ToySource(), Segmenter(ToyBackend()), policy="newst")
 
 
-# How old it is. The limits leave room for a machine that does something else meanwhile; the strict ones are in
-# `benchmarks/pipeline_cost.py`. Behind a queue none of these would pass, however quick the machine.
+# How old it is. These hold on a machine that is busy with something else, too, and would not behind a queue on any; the
+# strict limits in milliseconds are in `benchmarks/pipeline_cost.py`.
 
 
 class Lag(ToyBackend):
@@ -125,7 +125,7 @@ class Lag(ToyBackend):
 
 
 def test_a_slow_model_gets_the_newest_frame() -> None:
-    """100 fps and 25 ms: behind a queue of 4, frames would be 75 ms and 8 frames old when taken."""
+    """100 fps and 25 ms: behind a queue of 4, frames would be 100 ms and 10 frames old when taken."""
     source = ToySource(100, fps=100.0, live=True)
     backend = Lag(source, takes_s=0.025)
     pipeline = Pipeline(source, Segmenter(backend), [Recorder()])
@@ -135,37 +135,47 @@ def test_a_slow_model_gets_the_newest_frame() -> None:
     taken, out, dropped, failed = counts(report)
     assert (taken, failed) == (100, 0)
     assert out == report["age_taken"]["samples"] == report["frame_age"]["samples"] == backend.calls
-    assert 10 <= out <= 42
-    assert np.median(backend.frames[1:]) <= 2
-    assert report["age_taken"]["p50_ms"] < 30.0
-    assert 25.0 < report["frame_age"]["p50_ms"] < 75.0
+    assert 5 <= out <= 42
+    assert np.median(backend.frames[1:]) <= 3
+    assert report["age_taken"]["p50_ms"] < 50.0
+    assert report["frame_age"]["p50_ms"] > 25.0
 
 
 def test_a_fast_model_drops_nothing() -> None:
-    for _ in range(3):
-        source = ToySource(20, fps=25.0, live=True, side=240)
-        pipeline = Pipeline(source, Segmenter(ToyBackend(takes_s=0.002)), [Recorder()])
-        pipeline.start()
-        pipeline.join()
-        taken, out, dropped, failed = counts(finish(pipeline))
-        assert (taken, failed) == (20, 0)
-        # A machine that stalls for 40 ms drops a frame rightly, but not three times in a row.
-        if dropped == 0:
-            return
-    pytest.fail(f"{dropped} of 20 frames were dropped, in the third attempt, too")
+    """A camera whose next frame comes when the last one is being inferred: the mailbox is free by then."""
+    backend = ToyBackend(takes_s=0.001)
+
+    class Paced(ToySource):
+        def __iter__(self) -> Iterator[Frame]:
+            for frame in super().__iter__():
+                yield frame
+                wait_until(lambda number=frame.number: backend.calls > number, "the frame was not taken")
+
+    sink = Recorder()
+    pipeline = Pipeline(Paced(50, live=True), Segmenter(backend), [sink])
+    pipeline.start()
+    pipeline.join()
+    assert counts(finish(pipeline)) == (50, 50, 0, 0)
+    assert sink.numbers == list(range(50))
 
 
 def test_a_slow_sink_makes_frames_drop_before_the_model_and_not_age_behind_it() -> None:
-    source = ToySource(60, fps=100.0, live=True)
     backend = ToyBackend()
-    pipeline = Pipeline(source, Segmenter(backend), [Recorder(takes_s=0.03)])
+    ahead: list[int] = []
+
+    class Slow(Recorder):
+        def write(self, result) -> None:
+            super().write(result)
+            ahead.append(backend.calls - len(self.results))
+
+    pipeline = Pipeline(ToySource(60, fps=100.0, live=True), Segmenter(backend), [Slow(takes_s=0.03)])
     pipeline.start()
     pipeline.join()
     report = finish(pipeline)
     assert report["dropped"] > 20
     assert backend.calls == report["frames_out"]
-    # A result waits for the one that is being written (30 ms), but none waits behind it, as with any queue (60 ms).
-    assert report["frame_age"]["p50_ms"] < 55.0
+    # One result waits for the one that is being written; behind it, nothing is inferred in advance.
+    assert max(ahead) == 1
 
 
 # What breaks

@@ -17,7 +17,9 @@ from edgeseg.train.recipe import Recipe, load_recipe
 RECIPE = """
 name: toy
 classes: [background, person]
-network: {name: unet_lite, args: {blocks: [1, 1, 1, 1, 1, 1], ratio: [1, 0.25, 0.25, 0.1, 0.1, 0.1], stem: 8, decoder: [16, 16, 8, 8]}}
+network:
+  name: unet_lite
+  args: {blocks: [1, 1, 1, 1, 1, 1], ratio: [1, 0.25, 0.25, 0.1, 0.1, 0.1], stem: 8, decoder: [16, 16, 8, 8]}
 size: [64, 64]
 train: [{path: toy, cutouts: true}]
 val: [{path: toy}]

@@ -79,6 +79,8 @@ class JsonLines:
                 nowhere = os.open(os.devnull, os.O_WRONLY)
                 os.dup2(nowhere, file.fileno())
                 os.close(nowhere)
+                if file is not sys.stdout:
+                    file.close()
 
 
 def line(result: Result, live: bool) -> dict[str, Any]:

@@ -79,7 +79,7 @@ class Video:
         self._aside = self._path.with_name(f"{self._path.name}.part")
         self._container: OutputContainer | None = None
         self._stream: VideoStream | None = None
-        self._closed = self._warned = False
+        self._closed = self._failed = self._warned = False
         self._size = (0, 0)
         self._first_s = 0.0
         self._last_tick = -1
@@ -111,6 +111,8 @@ class Video:
                 self._encode(None)
             finally:
                 self._container.close()
+            if self._failed:
+                return
             if self._last_tick < 0:
                 self._aside.unlink(missing_ok=True)
             else:
@@ -167,12 +169,14 @@ class Video:
     def _encode(self, picture: VideoFrame | None) -> None:
         import av
 
-        if self._container is None or self._stream is None:
+        # Muxing again after a failure ends the process in some versions of PyAV.
+        if self._container is None or self._stream is None or self._failed:
             return
         try:
             for packet in self._stream.encode(picture):
                 self._container.mux(packet)
         except (OSError, av.FFmpegError) as error:
+            self._failed = True
             raise cannot_write(WHAT, self._path, error) from None
 
 

@@ -76,7 +76,9 @@ class VideoFile(FrameSource):
         if decoded is None:
             return None
         image = np.ascontiguousarray(self._reformatter.reformat(decoded, format="bgr24").to_ndarray(), np.uint8)
-        return Frame(self._turn(image), self._count, time.monotonic_ns(), pts_s=self._seconds(decoded), source=self.name)
+        return Frame(
+            self._turn(image), self._count, time.monotonic_ns(), pts_s=self._seconds(decoded), source=self.name
+        )
 
     def _seconds(self, decoded: VideoFrame) -> float | None:
         base = decoded.time_base or self._stream.time_base
