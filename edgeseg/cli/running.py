@@ -8,7 +8,6 @@ import os
 import signal
 import threading
 from collections.abc import Collection, Mapping, Sequence
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,29 +26,43 @@ SPANS = ("preprocess", "inference", "postprocess", "sinks", "age_taken", "frame_
 class Signals:
     """While active, the first SIGINT or SIGTERM sets `stopped`, the second ends the process at once.
 
-    Outside the main thread, where Python allows no handlers, it does nothing.
+    A thread of its own reads them from a pipe that the interpreter writes to: the second one must work, too, while the
+    main thread hangs in foreign code, where Python runs no handlers. Outside the main thread, where handlers cannot be
+    set, it does nothing.
     """
 
     def __init__(self) -> None:
         self.stopped = threading.Event()
-        self._before: dict[int, Any] = {}
+        self._undo = contextlib.ExitStack()
 
     def __enter__(self) -> Signals:
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._catch)
+        if threading.current_thread() is not threading.main_thread():
+            return self
+        reader, writer = os.pipe()
+        os.set_blocking(writer, False)
+        watcher = threading.Thread(target=self._watch, args=(reader,), name="edgeseg-signals", daemon=True)
+        # Undone from the last to the first: closing the writer ends the watcher.
+        self._undo.callback(os.close, reader)
+        self._undo.callback(watcher.join)
+        self._undo.callback(os.close, writer)
+        self._undo.callback(signal.set_wakeup_fd, signal.set_wakeup_fd(writer, warn_on_full_buffer=False))
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._undo.callback(signal.signal, number, signal.signal(number, lambda *_: None))
+        watcher.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        self._undo.close()
 
-    def _catch(self, number: int, frame: FrameType | None) -> None:
-        if self.stopped.is_set():
-            # A stage hangs or the user is in a hurry: no clean-up, and the exit code of a death by this signal.
-            os.write(2, b"error: aborted: a second signal. Outputs may be incomplete.\n")
-            os._exit(128 + number)
-        self.stopped.set()
+    def _watch(self, reader: int) -> None:
+        while received := os.read(reader, 1):
+            if received[0] not in (signal.SIGINT, signal.SIGTERM):
+                continue
+            if self.stopped.is_set():
+                # A stage hangs or the user is in a hurry: no clean-up, and the exit code of a death by this signal.
+                os.write(2, b"error: aborted by a second signal. Outputs may be incomplete.\n")
+                os._exit(128 + received[0])
+            self.stopped.set()
 
 
 class OnlyClasses:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ from edgeseg.runtime.segmenter import Segmenter
 from edgeseg.runtime.sinks.base import Sink, wants_stop
 from edgeseg.runtime.stats import Stats
 from edgeseg.runtime.temporal import Smoother
+from edgeseg.runtime.workers import Workers
 from edgeseg.types import Frame, Result
 
 if TYPE_CHECKING:
@@ -91,24 +92,18 @@ class Pipeline:
         self.stats.follow("dropped", self._inbox)
         # Inferred but never through the third thread: that only happens when a sink failed.
         self.stats.follow("failed", self._inferred)
-        self._error: BaseException | None = None
-        self._error_lock = threading.Lock()
-        self._stopping = False
-        self._started = self._given_up = False
+        self._workers = Workers(("capture", "infer", "output", "stop"), on_error=self._close_inputs)
+        self._started = self._stopping = self._given_up = False
         self._warm = threading.Event()
-        self._ended = {name: threading.Event() for name in ("capture", "infer", "output", "stop")}
 
     def start(self) -> None:
         """Start the three threads and return at once."""
         if self._started:
             raise RuntimeError("a pipeline runs once; make a new one")
         self._started = True
-        for name, work, end in (
-            ("output", self._output, self._end_output),
-            ("infer", self._infer, self._end_infer),
-            ("capture", self._capture, self._inbox.close),
-        ):
-            self._run_aside(name, work, end)
+        self._workers.run("output", self._output, self._end_output)
+        self._workers.run("infer", self._infer, self._end_infer)
+        self._workers.run("capture", self._capture, self._inbox.close)
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Wait for the end without raising the pipeline's error; False after `timeout_s` seconds."""
@@ -118,11 +113,11 @@ class Pipeline:
             raise RuntimeError("the pipeline was not started")
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         for name in ("infer", "output"):
-            if not self._ended[name].wait(None if deadline is None else max(0.0, deadline - time.monotonic())):
+            if not self._workers.wait(name, None if deadline is None else max(0.0, deadline - time.monotonic())):
                 return False
         # Only a source that was closed in the middle of a read can still be at work now.
         for name in ("capture", "stop") if self._stopping else ("capture",):
-            if not self._given_up and not self._ended[name].wait(CLOSING_S):
+            if not self._given_up and not self._workers.wait(name, CLOSING_S):
                 self._given_up = True
                 notices.warn(f"the source {self.source.name} did not come back within {CLOSING_S:g} s of being closed")
         return True
@@ -130,8 +125,8 @@ class Pipeline:
     def join(self) -> None:
         """Wait for the end; raises the first error of any thread."""
         self.wait()
-        if self._error is not None:
-            raise self._error
+        if self._workers.error is not None:
+            raise self._workers.error
 
     def stop(self) -> None:
         """End soon: frames on their way come out, one that was not taken yet counts as dropped. Does not wait.
@@ -143,7 +138,7 @@ class Pipeline:
         self._stopping = True
         # A signal handler interrupts the main thread anywhere, also where it holds a lock that closing needs: so the
         # closing is done by a thread of its own, which can wait for it.
-        self._run_aside("stop", self._close_inputs)
+        self._workers.run("stop", self._close_inputs)
 
     def results(self) -> Iterator[Result]:
         """Start, and yield every result; the pipeline stops and ends when the iterator is closed or used up.
@@ -174,36 +169,17 @@ class Pipeline:
         else:
             self.wait()
 
-    def _run_aside(self, name: str, work: Callable[[], None], end: Callable[[], None] = lambda: None) -> None:
-        threading.Thread(target=self._guarded, args=(name, work, end), name=f"edgeseg-{name}", daemon=True).start()
-
-    def _guarded(self, name: str, work: Callable[[], None], end: Callable[[], None]) -> None:
-        try:
-            work()
-        except BaseException as error:  # nothing may be lost on a thread: it comes out of join()
-            self._keep(error)
-            self._close_inputs()
-        finally:
-            # After the error was kept: what the end leads to, here and on the next thread, may fail as well.
-            end()
-            self._ended[name].set()
-
-    def _keep(self, error: BaseException) -> None:
-        with self._error_lock:
-            if self._error is None:
-                self._error = error
-
     def _close_inputs(self) -> None:
         self._inbox.close(discard=True)
         try:
             self.source.close()
         except BaseException as error:
-            self._keep(error)
+            self._workers.keep(error)
 
     def _capture(self) -> None:
         try:
             self._warm.wait()
-            if self._stopping or self._error:
+            if self._stopping or self._workers.error:
                 return
             asked = time.perf_counter()
             for frame in self.source:
@@ -214,7 +190,7 @@ class Pipeline:
                 asked = time.perf_counter()
         except Exception:
             # A source that is closed in the middle of a read may complain; that is no error of the run.
-            if not (self._stopping or self._error):
+            if not (self._stopping or self._workers.error):
                 raise
 
     def _infer(self) -> None:
@@ -258,7 +234,7 @@ class Pipeline:
             try:
                 sink.close()
             except BaseException as error:
-                self._keep(error)
+                self._workers.keep(error)
 
     def _output_one(self, inferred: _Inferred) -> None:
         frame, spans = inferred.frame, {"preprocess": inferred.preprocess_ms, "inference": inferred.inference_ms}

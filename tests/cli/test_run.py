@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -204,12 +206,8 @@ def test_a_truncated_video_is_segmented_as_far_as_it_goes(
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_in_the_middle_finishes_the_files(number: signal.Signals, tiny_model: Path, tmp_path: Path) -> None:
     video, lines, stats = (tmp_path / name for name in ("out.mp4", "out.jsonl", "stats.json"))
-    words = ["run", "synthetic:64x48@50", "--model", str(tiny_model), "--backend", "onnxruntime"]
-    outputs = ["--save", str(video), "--jsonl", str(lines), "--stats", str(stats)]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "edgeseg", *words, *outputs], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    deadline = time.monotonic() + 60
+    process = start("synthetic:64x48@50", "--model", tiny_model, "--save", video, "--jsonl", lines, "--stats", stats)
+    deadline = time.monotonic() + 120
     while not (lines.exists() and lines.read_text().count("\n") >= 10):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
@@ -226,24 +224,51 @@ def test_a_signal_in_the_middle_finishes_the_files(number: signal.Signals, tiny_
     assert f"{written} out" in out
 
 
-def test_a_second_signal_aborts(tiny_model: Path, tmp_path: Path) -> None:
-    # A source that never comes back from its read: a pipe that nobody writes to.
-    pipe, lines = tmp_path / "pipe.mp4", tmp_path / "out.jsonl"
+def start(*words: object) -> subprocess.Popen[str]:
+    """`edgeseg run` in a process of its own."""
+    command = [sys.executable, "-m", "edgeseg", "run", *map(str, words), "--backend", "onnxruntime"]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_a_second_signal_aborts_when_an_output_hangs(tiny_model: Path, tmp_path: Path) -> None:
+    # Nobody reads the lines: once the pipe is full, writing blocks for ever.
+    pipe = tmp_path / "lines"
     os.mkfifo(pipe)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "edgeseg", "run", str(pipe), "--model", str(tiny_model), "--jsonl", str(lines)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    time.sleep(1.5)
-    process.send_signal(signal.SIGINT)
-    time.sleep(0.5)
-    if process.poll() is None:
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        process = start("synthetic:16x16", "--model", tiny_model, "--jsonl", pipe)
+        waiting, before = -1, -2
+        while waiting < 30_000 or waiting != before:
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.5)
+            waiting, before = int.from_bytes(fcntl.ioctl(reader, termios.FIONREAD, b"\0" * 4), sys.byteorder), waiting
         process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
-    assert "Traceback" not in err
-    assert process.returncode in (0, 130)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(1.0)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+    finally:
+        os.close(reader)
+    assert process.returncode == 130
+    assert err == "error: aborted by a second signal. Outputs may be incomplete.\n"
+
+
+def test_a_second_signal_aborts_when_opening_hangs(tiny_model: Path, tmp_path: Path) -> None:
+    # A video that never comes: the main thread waits inside the decoder, where Python handles no signals.
+    pipe = tmp_path / "clip.mp4"
+    os.mkfifo(pipe)
+    process = start(pipe, "--model", tiny_model)
+    writer = os.open(pipe, os.O_WRONLY)  # returns when the other side has opened it
+    try:
+        process.send_signal(signal.SIGTERM)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(1.0)
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=30)
+    finally:
+        os.close(writer)
+    assert process.returncode == 143
+    assert err.startswith("error: aborted")
 
 
 def _text(path: Path) -> Path:

@@ -172,3 +172,17 @@ def test_padding_reaches_a_multiple_of_the_stride() -> None:
     assert to_onnx.padding(144, 256, 32) == (8, 0, 8, 0)
     assert to_onnx.padding(97, 64, 32) == (15, 0, 16, 0)
     assert to_onnx.padding(256, 256, 32) == (0, 0, 0, 0)
+
+
+def test_the_functions_cost_onnxruntime_nothing(person: Exported, tmp_path: Path) -> None:
+    """With N fixed, as the runtime does, nothing of a step is left but Resize and Concat; the one Slice is the cut."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.add_free_dimension_override_by_name("N", 1)
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+    onnxruntime.InferenceSession(person.path.read_bytes(), options, providers=["CPUExecutionProvider"])
+    kinds = [node.op_type for node in onnx.load(tmp_path / "optimized.onnx").graph.node]
+    assert "Shape" not in kinds and kinds.count("Slice") == 1
+    assert kinds.count("Resize") == kinds.count("Concat") == 3

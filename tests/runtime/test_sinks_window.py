@@ -89,4 +89,4 @@ def test_a_real_window_on_a_virtual_display(tmp_path: Path, monkeypatch: pytest.
             )
         finally:
             display.terminate()
-    assert (shown.returncode, shown.stdout) == (0, "wants_stop True\n"), shown.stderr
+    assert (shown.returncode, shown.stdout, shown.stderr) == (0, "wants_stop True\n", "")

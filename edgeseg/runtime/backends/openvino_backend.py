@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,7 @@ class OpenVinoBackend(Backend):
             import openvino
 
             self._tensor: Any = openvino.Tensor
-            core = openvino.Core()
+            core = _core()
             _check_device(core, self.device)
             compiled = _compile(core, _read(core, file), self.device, threads, model)
         self.manifest = file.manifest
@@ -75,6 +76,19 @@ class OpenVinoBackend(Backend):
         """See `Backend.close`."""
         self._request = None
         self._outputs = {}
+
+
+@functools.cache
+def _core() -> Any:
+    """The one Core of the process, never freed.
+
+    Each Core sets up a stack for signal handlers (sigaltstack) on the thread that compiles first, and frees it when it
+    goes. Where a second Core came meanwhile, that one restores the freed stack at its own end, and the next Ctrl-C ends
+    the process with a segmentation fault (seen with OpenVINO 2026.4).
+    """
+    import openvino
+
+    return openvino.Core()
 
 
 def _compile(core: Any, graph: Any, device: str, threads: int, model: Path) -> Any:

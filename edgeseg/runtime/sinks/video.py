@@ -155,7 +155,8 @@ class Video:
         planes = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2YUV_I420), np.uint8)
         picture = av.VideoFrame.from_ndarray(planes, format="yuv420p")
         picture.pts, picture.time_base = tick, Fraction(1, TICKS)
-        picture.duration = round(TICKS / self._fps)
+        if hasattr(picture, "duration"):  # since PyAV 14; the muxer guesses the last frame's otherwise
+            picture.duration = round(TICKS / self._fps)
         return picture
 
     def _warn_of_size(self, rows: int, columns: int) -> None:

@@ -36,6 +36,8 @@ class Window:
         problem = why_no_window()
         if problem:
             raise OutputError("cannot open a window", problem, TODO)
+        # The wheel's Qt complains about fonts that it does not need here.
+        os.environ.setdefault("QT_LOGGING_RULES", "default.warning=false")
         self.wants_stop = False
         self._title, self._strength, self._classes = title, strength, classes
         self._thread: int | None = None
@@ -46,7 +48,7 @@ class Window:
 
         if self.wants_stop:
             return
-        if self._thread is not None and cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) < 1:
+        if self._thread is not None and not self._is_open():
             # The user closed it; imshow would open it again.
             self.wants_stop = True
             return
@@ -56,6 +58,14 @@ class Window:
             cv2.resizeWindow(self._title, *result.label_map.shape[::-1])
         cv2.imshow(self._title, result.overlay(self._strength, self._classes))
         self.wants_stop = (cv2.waitKey(1) & 0xFF) in STOP_KEYS
+
+    def _is_open(self) -> bool:
+        import cv2
+
+        try:
+            return float(cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE)) >= 1
+        except cv2.error:  # what Qt says once its last window is closed
+            return False
 
     def close(self) -> None:
         """Close the window."""
