@@ -36,7 +36,16 @@ EXPORT = ["torch>=2.8", "torchvision>=0.23", "onnx>=1.16", "onnxscript>=0.3"]  #
 TENSORRT_RTX = ["tensorrt-rtx-cu13>=1.1", "onnx>=1.16"]
 WEB = ["aiohttp>=3.10"]
 ROS = ["cyclonedds>=0.10.5", "rosbags>=0.10"]
-DEV = ["pytest>=8", "pytest-timeout>=2.3", "ruff>=0.8", "mypy>=1.13", "onnx>=1.16", "types-PyYAML", "types-tqdm"]
+DEV = [
+    "pytest>=8",
+    "pytest-timeout>=2.3",
+    "ruff>=0.8",
+    "mypy>=1.13",
+    "onnx>=1.16",
+    "scikit-learn>=1.4",  # the reference for our metrics
+    "types-PyYAML",
+    "types-tqdm",
+]
 EXTRAS = {
     "cv": ["opencv-python>=4.9"],
     "train": TRAIN,

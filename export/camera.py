@@ -138,8 +138,17 @@ def add_labels(graph: onnx.GraphProto, manifest: Manifest, cut: tuple[int, int] 
     del graph.output[:]
     if manifest.two_class:
         zero, one, half, most = (constant(str(value), value, np.float32) for value in (0, 1, 127, 255))
-        share = add("Mul", [add("Sigmoid", [logits], "labels.sigmoid"), most], "labels.scaled")
+        # A sub-pixel head only moves values: its levels are made in front of the move, where OpenVINO fuses them into
+        # the convolution (the tail then takes about half the time), unless somebody wants the logits themselves.
+        shuffle = None if cut or "logits" in manifest.outputs else _take_shuffle(graph, logits)
+        share = add(
+            "Mul", [add("Sigmoid", [shuffle.input[0] if shuffle else logits], "labels.sigmoid"), most], "labels.scaled"
+        )
         levels = add("Clip", [add("Round", [share], "labels.round"), zero, most], "labels.levels")
+        if shuffle:
+            shuffle.input[0] = levels
+            nodes.append(shuffle)
+            levels = shuffle.output[0]
         flat = add("Squeeze", [levels, constant("channel", [1], np.int64)], "labels.flat")
         label = add("Clip", [add("Sub", [flat, half], "labels.above"), zero, one], "labels.label")
         add("Cast", [flat], "probability", to=TensorProto.UINT8)
@@ -157,6 +166,16 @@ def add_labels(graph: onnx.GraphProto, manifest: Manifest, cut: tuple[int, int] 
             graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", channels, height, width]))
         else:
             graph.output.append(helper.make_tensor_value_info(name, TensorProto.UINT8, shape))
+
+
+def _take_shuffle(graph: onnx.GraphProto, logits: str) -> onnx.NodeProto | None:
+    """Take the DepthToSpace that makes `logits` out of the graph; None where something else makes them."""
+    node = g.producers(graph).get(logits)
+    if node is None or node.op_type != "DepthToSpace":
+        return None
+    copy = type(node).FromString(node.SerializeToString())
+    graph.node.remove(node)
+    return copy
 
 
 def _insert(graph: onnx.GraphProto, nodes: Sequence[onnx.NodeProto], place: int = 0) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import threading
 import time
@@ -149,6 +150,7 @@ BAD = {
     "missing": (lambda path: path, "there is no such file"),
     "text": (lambda path: path.write_text("not a video\n" * 40), "is no video"),
     "empty": (lambda path: path.write_bytes(b""), "is empty"),
+    "pipe": (os.mkfifo, "no regular file"),
     "sound": (lambda path: _sound(path), "it holds audio"),
     "no index": (_no_index, "index is missing"),
     "no frame": (_no_frame, "no frame of the video can be decoded"),

@@ -151,13 +151,12 @@ def open_video(path: str | Path) -> tuple[InputContainer, VideoStream]:
         raise missing_package(error) or error from None
     container: InputContainer | None = None
     try:
-        # Python opens first: its errors name the cause, and a pipe that nobody writes to can still be interrupted.
-        with Path(path).open("rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            if not stat.S_ISREG(mode):
-                raise InputError("the source is no regular file", path, "Give a video file, a folder or a camera")
-            if not file.read(1):
-                raise InputError("the file is empty", path, "Copy or download it again")
+        status = Path(path).stat()
+        if not stat.S_ISREG(status.st_mode):
+            # Opening a pipe would wait for its writer, in FFmpeg and so out of reach of signals.
+            raise InputError("the source is no regular file", path, "Give a video file, a folder or a camera")
+        if status.st_size == 0:
+            raise InputError("the file is empty", path, "Copy or download it again")
         # `file:` keeps FFmpeg from reading a colon in a file name as a protocol.
         container = av.open(f"file:{os.fspath(path)}", metadata_errors="ignore")
         if container.format.name in NO_VIDEO_FORMATS:
