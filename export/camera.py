@@ -173,7 +173,7 @@ def _take_shuffle(graph: onnx.GraphProto, logits: str) -> onnx.NodeProto | None:
     node = g.producers(graph).get(logits)
     if node is None or node.op_type != "DepthToSpace":
         return None
-    copy = type(node).FromString(node.SerializeToString())
+    copy: onnx.NodeProto = type(node).FromString(node.SerializeToString())
     graph.node.remove(node)
     return copy
 
