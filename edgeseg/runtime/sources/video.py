@@ -157,8 +157,10 @@ def open_video(path: str | Path) -> tuple[InputContainer, VideoStream]:
             raise InputError("the source is no regular file", path, "Give a video file, a folder or a camera")
         if status.st_size == 0:
             raise InputError("the file is empty", path, "Copy or download it again")
+        # Titles in another encoding are no reason to refuse a video. PyAV 19 takes no such word, and never refuses one.
+        lenient: dict[str, Any] = {"metadata_errors": "ignore"} if int(av.__version__.partition(".")[0]) < 19 else {}
         # `file:` keeps FFmpeg from reading a colon in a file name as a protocol.
-        container = av.open(f"file:{os.fspath(path)}", metadata_errors="ignore")
+        container = av.open(f"file:{os.fspath(path)}", **lenient)
         if container.format.name in NO_VIDEO_FORMATS:
             raise InputError("the file is no video", path, _NO_VIDEO)
         streams = [stream for stream in container.streams.video if not _is_cover(stream)]
