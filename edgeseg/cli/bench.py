@@ -11,7 +11,7 @@ EXAMPLE = """edgeseg bench --model person --backend all --json bench.json
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `bench`."""
-    from edgeseg.cli.arguments import add_json, add_model, whole
+    from edgeseg.cli.arguments import add_json, add_model, number, whole
 
     add_model(parser, every=True)
     parser.add_argument(
@@ -22,12 +22,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--samples", type=whole("number of samples", 1), metavar="N", help="timed calls of each, at least"
     )
     parser.add_argument("--warmup", type=whole("number of calls", 1), metavar="N", help="calls before those that count")
+    parser.add_argument(
+        "--seconds", type=number("duration", 0.1), metavar="S", help="measure so long (default 15 a pair, at least 30)"
+    )
     add_json(parser)
 
 
 def handle(args: argparse.Namespace) -> int:
     """Measure, print the table, then hold the figures against the limits."""
-    from edgeseg.bench import check_requirements, parse_requirements, run_bench
+    from edgeseg.bench import Plan, check_requirements, parse_requirements, run_bench
     from edgeseg.cli.output import Progress, check_target, text_stream, write_json
 
     limits = parse_requirements(args.require)
@@ -42,6 +45,7 @@ def handle(args: argparse.Namespace) -> int:
             samples=args.samples,
             warmup=args.warmup,
             device=args.device,
+            plan=Plan(seconds=args.seconds) if args.seconds else None,
             tell=progress.show,
         )
     finally:

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -287,6 +288,24 @@ with Signals():
         _, err = process.communicate(timeout=30)
     assert process.returncode == 143
     assert err.startswith("error: aborted")
+
+
+@pytest.mark.skipif(shutil.which("Xvfb") is None, reason="Xvfb is not installed (make system-packages)")
+@pytest.mark.skipif("QT" not in cv2.getBuildInformation(), reason="this OpenCV is built without windows")
+def test_a_clip_in_a_window(clip: Path, start: Start, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # In a process of its own, as the order in which it loads FFmpeg's and Qt's libraries decides whether this hangs.
+    command = ["Xvfb", "-displayfd", "1", "-screen", "0", "640x480x24", "-nolisten", "tcp"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as display:
+        try:
+            assert display.stdout is not None
+            monkeypatch.setenv("DISPLAY", f":{display.stdout.readline().strip()}")
+            monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+            process = start(clip, "--model", tiny_model, "--show")
+            out, err = process.communicate(timeout=60)
+        finally:
+            display.terminate()
+    assert (process.returncode, err) == (0, "")
+    assert "20 in, 20 out" in out
 
 
 def _text(path: Path) -> Path:

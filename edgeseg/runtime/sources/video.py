@@ -146,6 +146,9 @@ class VideoFile(FrameSource):
 def open_video(path: str | Path) -> tuple[InputContainer, VideoStream]:
     """Open a file and find its picture track; InputError in one line where that fails."""
     try:
+        # cv2 comes first: where PyAV's libraries are loaded before those of cv2, its first window hangs for ever
+        # (seen with av 18.1 and opencv-python 5.0).
+        import cv2  # noqa: F401, I001
         import av
     except ImportError as error:
         raise missing_package(error) or error from None
