@@ -30,9 +30,7 @@ help: ## this list
 setup: $(FULL) ## make .venv with everything that development needs
 
 demo: $(if $(wildcard $(FULL)),$(FULL),$(LIGHT)) ## segment the clip that ships, on the CPU, into demo.mp4
-	@show=; if [ -n "$$DISPLAY$$WAYLAND_DISPLAY" ] && $(BIN)/python -c 'import cv2; cv2.namedWindow("edgeseg")' \
-	  >/dev/null 2>&1; then show=--show; fi; \
-	$(BIN)/edgeseg run demo --save demo.mp4 $$show
+	$(BIN)/edgeseg run demo --save demo.mp4
 
 test: lint type ## everything CI checks: lint, types, all tests, and the tests without torch on each Python found
 	$(BIN)/python -m pytest
