@@ -139,7 +139,7 @@ def add_labels(graph: onnx.GraphProto, manifest: Manifest, cut: tuple[int, int] 
     if manifest.two_class:
         zero, one, half, most = (constant(str(value), value, np.float32) for value in (0, 1, 127, 255))
         # A sub-pixel head only moves values: its levels are made in front of the move, where OpenVINO fuses them into
-        # the convolution (the tail then takes about half the time), unless somebody wants the logits themselves.
+        # the convolution, unless somebody wants the logits themselves.
         shuffle = None if cut or "logits" in manifest.outputs else _take_shuffle(graph, logits)
         share = add(
             "Mul", [add("Sigmoid", [shuffle.input[0] if shuffle else logits], "labels.sigmoid"), most], "labels.scaled"

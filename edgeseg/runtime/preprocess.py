@@ -63,9 +63,9 @@ def resize_image(image: Image, width: int, height: int) -> Image:
     if image.shape[:2] == (height, width):
         return np.ascontiguousarray(image)
     # Bilinear alone looks at 2 x 2 pixels of the frame, whatever the ratio: at 1280x720 to 256x256 it skips most of
-    # them (31 to 44 dB against cv2.INTER_AREA on frames of four clips). INTER_AREA looks at all, but takes 5 ms for any
+    # them. INTER_AREA looks at all, but is slow for any
     # ratio that is no integer, more than the network. Bilinear to twice the size and then the mean of 2 x 2, for
-    # which OpenCV has fast code, samples 4 x 4 points: 45 to 55 dB against INTER_AREA in a tenth of its time.
+    # which OpenCV has fast code, samples 4 x 4 points, close to INTER_AREA.
     if image.shape[1] > 1.5 * width or image.shape[0] > 1.5 * height:
         image = cast(Image, cv2.resize(image, (2 * width, 2 * height), interpolation=cv2.INTER_LINEAR))
         return cast(Image, cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA))
