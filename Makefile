@@ -30,7 +30,8 @@ help: ## this list
 setup: $(FULL) ## make .venv with everything that development needs
 
 demo: $(if $(wildcard $(FULL)),$(FULL),$(LIGHT)) ## segment the clip that ships, on the CPU, into demo.mp4
-	$(BIN)/edgeseg run demo --save demo.mp4
+	@show=$$($(BIN)/python -c 'from edgeseg.runtime.sinks.window import why_no_window as w; print("" if w() else "--show")'); \
+	$(BIN)/edgeseg run demo --save demo.mp4 $$show
 
 test: lint type ## everything CI checks: lint, types, all tests, and the tests without torch on each Python found
 	$(BIN)/python -m pytest

@@ -13,18 +13,20 @@ between it and its convolution, and every reader of a quantized tensor reads the
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from edgeseg.calib.model_file import read_float_model
 from edgeseg.calib.ranges import Ranges
 from edgeseg.errors import ModelError, UsageError, nearest
 from edgeseg.export import fold, fused_step
 from edgeseg.export import graph as g
+from edgeseg.export.bias_correction import correct_biases
 from edgeseg.export.to_onnx import save, written_aside
 from edgeseg.manifest import METADATA_KEY, Manifest
 
@@ -58,6 +60,7 @@ def quantize(
     out: Path | str,
     keep_float: Collection[str] = (),
     weight_bits: int = 7,
+    pictures: Sequence[npt.NDArray[np.uint8]] = (),
 ) -> Quantized:
     """Write the int8 file of an fp32 file.
 
@@ -68,6 +71,7 @@ def quantize(
         keep_float: names of convolutions and fused steps to leave in float.
         weight_bits: 7 keeps dense convolutions exact on CPUs without VNNI; 8 is a little finer where the file only
             meets VNNI, Arm or a GPU. Depthwise weights always have 8.
+        pictures: inputs, uint8 [1, H, W, 3] each, to correct the biases on; without them biases stay as they are.
 
     Raises:
         UsageError: a name in `keep_float` that is no such node, or other bits.
@@ -79,7 +83,10 @@ def quantize(
     if weight_bits not in (7, 8):
         raise UsageError("weight bits not supported", weight_bits, "Use 8, or 7")
     ranges.check(model_path)
+    reference = type(model).FromString(model.SerializeToString())
     result = rewrite(model, ranges, keep_float, weight_bits)
+    if pictures:
+        correct_biases(reference, model, pictures)
     note = {
         "method": ranges.method,
         "frames": len(ranges.frames.get("sha256", ())),
@@ -87,6 +94,7 @@ def quantize(
         "parent_sha256": ranges.model_sha256,
         "weight_bits": weight_bits,
         "kept_float": list(result.kept_float),
+        "biases_corrected_on": len(pictures),
     }
     origin = dict(manifest.origin) | {"quantization": note}
     _relabel(model, dataclasses.replace(manifest, precision="int8", origin=origin))

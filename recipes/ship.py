@@ -27,6 +27,8 @@ ZOO = Path(__file__).resolve().parents[1] / "edgeseg" / "zoo"
 # Name of the shipped model -> (height, width) of its input.
 MODELS = {"person": (256, 256), "person-landscape": (160, 256)}
 FRAMES_A_SET = 64
+# Pictures that the int8 biases are corrected on, out of those.
+CORRECTED_ON = 64
 
 
 def main() -> int:
@@ -65,7 +67,8 @@ def ship(checkpoint: Path, name: str, size: tuple[int, int], frames: Path, metho
     network, manifest = load_for_export(checkpoint, size)
     report = export_onnx(network, dataclasses.replace(manifest, name=name), folder / "model.onnx")
     ranges = calibrate(folder / "model.onnx", FrameSet(frames, count=None), method)
-    made = quantize(folder / "model.onnx", ranges, folder / "model.int8.onnx")
+    pictures = [image for image, _ in FrameSet(frames, count=CORRECTED_ON).inputs(manifest)]
+    made = quantize(folder / "model.onnx", ranges, folder / "model.int8.onnx", pictures=pictures)
     log = checkpoint.with_name("log.jsonl")
     if log.is_file():
         shutil.copyfile(log, folder / "training.jsonl")

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 HELP = "write the int8 file of an fp32 file and its ranges"
 EXAMPLE = "edgeseg quantize model.onnx --ranges ranges.json -o model.int8.onnx --max-drop 0.5 --data DIR --split val"
@@ -17,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ranges", required=True, type=Path, metavar="RANGES.json", help="by edgeseg calibrate")
     parser.add_argument("-o", "--out", required=True, type=Path, metavar="OUT.onnx", help="the file to write")
     parser.add_argument("--keep-float", type=names, default=(), metavar="A,B", help="nodes that stay in float")
+    parser.add_argument("--frames", type=Path, metavar="DIR|CLIP", help="pictures to correct the biases on")
     parser.add_argument(
         "--max-drop",
         type=number("drop", 0, 100),
@@ -42,7 +48,8 @@ def handle(args: argparse.Namespace) -> int:
     check_target(args.out)
     check_target(args.json)
     stream = text_stream(args.json)
-    result = quantize(args.model, args.ranges, args.out, args.keep_float)
+    pictures = correction_pictures(args.model, args.frames) if args.frames else ()
+    result = quantize(args.model, args.ranges, args.out, args.keep_float, pictures=pictures)
     figures = {"file": str(args.out), "size_bytes": args.out.stat().st_size, **dataclasses.asdict(result)}
     print(
         f"{args.out}: {len(result.int8)} nodes in int8, {len(result.kept_float)} in float, "
@@ -59,6 +66,15 @@ def handle(args: argparse.Namespace) -> int:
         todo = "Calibrate on more or other frames, or keep nodes in float with --keep-float"
         raise LimitError(f"int8 loses more than {args.max_drop:g} points", f"{drop:.2f}", todo)
     return 0
+
+
+def correction_pictures(model: Path, source: Path) -> list[npt.NDArray[np.uint8]]:
+    """Inputs made of at most 64 pictures of a folder or clip."""
+    from edgeseg.calib.frames import FrameSet
+    from edgeseg.calib.model_file import read_float_model
+
+    _, manifest = read_float_model(model)
+    return [image for image, _ in FrameSet(source, count=64).inputs(manifest)]
 
 
 def score(model: Path, data: Path, split: str) -> float:

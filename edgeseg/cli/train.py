@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from edgeseg.models.unet_lite import UNetLite
 
 HELP = "train a model by a recipe; the same command resumes a stopped run"
 EXAMPLE = "edgeseg train recipes/person.yaml --data ../shared --out runs/person optimizer.lr=0.001"
@@ -23,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def handle(args: argparse.Namespace) -> int:
     """Train to the recipe's last step; an interrupted run goes on from its last checkpoint."""
     from edgeseg.errors import OutputError
+    from edgeseg.export.from_checkpoint import load_for_export
     from edgeseg.runtime.notices import info, warn
     from edgeseg.train.loop import CHECKPOINT, Run
     from edgeseg.train.recipe import load_recipe
@@ -33,12 +38,9 @@ def handle(args: argparse.Namespace) -> int:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError("cannot make the run's folder", f"{out} ({error.strerror})", "Choose another --out") from None
-    initial = None
-    if recipe.init and not (out / CHECKPOINT).exists():
-        from edgeseg.export.from_checkpoint import load_for_export
-
-        initial = load_for_export(recipe.init)[0].state_dict()
-    run = Run(recipe, args.data, out, initial)
+    initial = load_for_export(recipe.init)[0] if recipe.init and not (out / CHECKPOINT).exists() else None
+    teacher = load_for_export(recipe.teacher)[0] if recipe.teacher else None
+    run = Run(recipe, args.data, out, cast("UNetLite | None", initial), cast("UNetLite | None", teacher))
     info(f"{'resuming' if run.step else 'starting'} {out} at step {run.step} of {recipe.steps}")
     try:
         run.fit(args.stop_at)

@@ -177,7 +177,8 @@ def _paste(
     alpha = soft[inner][..., None]
     # Bring the person's light towards that of the place, part of the way.
     here, own = float(window.mean()) + 8.0, float(person[inner].mean()) + 8.0
-    gain = (here / own) ** rng.uniform(0.0, 0.6)
+    # Within limits: in front of a black wall people are not black.
+    gain = min(max((here / own) ** rng.uniform(0.0, 0.6), 0.6), 1.6)
     blended = window + alpha * (np.minimum(person[inner] * np.float32(gain), 255.0) - window)
     image[y0:y1, x0:x1] = blended.astype(np.uint8)
     mask[y0:y1, x0:x1][soft[inner] > 0.5] = label

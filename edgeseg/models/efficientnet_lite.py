@@ -1,8 +1,7 @@
-"""EfficientNet-Lite0 as an encoder, at full width or slimmed, and its ImageNet weights.
+"""EfficientNet-Lite0 as an encoder, at full width or slim, and its ImageNet weights.
 
-Slimming keeps the block's input and output widths and cuts the hidden channels in between, where nearly all of the
-time goes: the channels whose depthwise batch norm and projection weigh least are left out (the criterion of network
-slimming, Liu et al. 2017, extended by the projection's norm).
+A slim one keeps each block's input and output widths and has fewer of the hidden channels in between, where nearly all
+of the time goes; `edgeseg.models.slimming` fills it from a wide one.
 """
 
 from __future__ import annotations
@@ -69,63 +68,45 @@ class EfficientNetLite0(nn.Module):
         return features
 
 
-def load_imagenet(encoder: EfficientNetLite0, path: Path) -> None:
-    """Fill `encoder` from the EfficientNet-Lite0 checkpoint at `path`, slimming it to the encoder's widths.
+def load_imagenet(path: Path) -> EfficientNetLite0:
+    """The full encoder with the ImageNet weights at `path`, in eval mode.
 
     Raises:
         InputError: the file cannot be read, or is no EfficientNet-Lite0 state_dict.
     """
+    encoder = EfficientNetLite0().eval()
     try:
         source: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-        _load_blocks(encoder, source)
+        encoder.load_state_dict(_renamed(encoder, source))
     except FileNotFoundError:
         raise InputError(
             "encoder weights not found", path, "Give encoder_weights=PATH, or null to start fresh"
         ) from None
     except (KeyError, RuntimeError, OSError) as error:
-        raise InputError("not an EfficientNet-Lite0 checkpoint", f"{path} ({error})", "Give its state_dict") from None
+        reason = str(error).splitlines()[0]
+        raise InputError("not an EfficientNet-Lite0 checkpoint", f"{path} ({reason})", "Give its state_dict") from None
+    return encoder
 
 
-def _load_blocks(encoder: EfficientNetLite0, source: Mapping[str, Tensor]) -> None:
-    kept = _important(source, "_blocks.0", _width(encoder.stem))
-    _fill(encoder.stem, source, "_conv_stem", "_bn0", rows=kept)
+def _renamed(encoder: EfficientNetLite0, source: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The checkpoint's tensors under the encoder's names."""
+    layers = {"stem": ("_conv_stem", "_bn0")}
     number = 0
-    for stage, (total, *_rest) in zip(encoder.stages, STAGES, strict=False):
-        for index, block in enumerate(stage.children()):
-            assert isinstance(block, InvertedResidual)
-            name = f"_blocks.{number + index}"
+    for stage, blocks in enumerate(encoder.stages):
+        for index, block in enumerate(blocks.children()):
+            name = f"_blocks.{number}"
+            parts = {"depthwise": ("_depthwise_conv", "_bn1"), "project": ("_project_conv", "_bn2")}
             if isinstance(block.expand, ConvNormAct):
-                kept = _important(source, name, _width(block.depthwise))
-                _fill(block.expand, source, f"{name}._expand_conv", f"{name}._bn0", rows=kept)
-            _fill(block.depthwise, source, f"{name}._depthwise_conv", f"{name}._bn1", rows=kept)
-            _fill(block.project, source, f"{name}._project_conv", f"{name}._bn2", columns=kept)
-        number += total
-
-
-def _width(layer: ConvNormAct) -> int:
-    convolution = layer[0]
-    assert isinstance(convolution, nn.Conv2d)
-    return convolution.out_channels
-
-
-def _important(source: Mapping[str, Tensor], block: str, count: int) -> Tensor:
-    weight = source[f"{block}._project_conv.weight"].flatten(2).norm(dim=(0, 2)) * source[f"{block}._bn1.weight"].abs()
-    kept: Tensor = weight.topk(count).indices.sort().values
-    return kept
-
-
-def _fill(
-    layer: ConvNormAct,
-    source: Mapping[str, Tensor],
-    conv: str,
-    norm: str,
-    rows: Tensor | None = None,
-    columns: Tensor | None = None,
-) -> None:
-    weight = source[f"{conv}.weight"]
-    weight = weight if rows is None else weight[rows]
-    weight = weight if columns is None else weight[:, columns]
-    layer[0].load_state_dict({"weight": weight})
-    keys = ("weight", "bias", "running_mean", "running_var")
-    values = {key: source[f"{norm}.{key}"] for key in keys}
-    layer[1].load_state_dict({key: v if rows is None else v[rows] for key, v in values.items()}, strict=False)
+                parts["expand"] = ("_expand_conv", "_bn0")
+            layers |= {
+                f"stages.{stage}.{index}.{part}": (f"{name}.{conv}", f"{name}.{norm}")
+                for part, (conv, norm) in parts.items()
+            }
+            number += 1
+    renamed = {}
+    for layer, (conv, norm) in layers.items():
+        renamed[f"{layer}.0.weight"] = source[f"{conv}.weight"]
+        for key in ("weight", "bias", "running_mean", "running_var"):
+            renamed[f"{layer}.1.{key}"] = source[f"{norm}.{key}"]
+        renamed[f"{layer}.1.num_batches_tracked"] = torch.tensor(0)
+    return renamed

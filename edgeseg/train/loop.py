@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,13 @@ from torch import Tensor, nn
 from edgeseg.data.pool import Pool
 from edgeseg.data.scenes import SceneMaker
 from edgeseg.models import build
-from edgeseg.models.efficientnet_lite import load_imagenet
 from edgeseg.models.unet_lite import UNetLite
 from edgeseg.train.average import WeightAverage
 from edgeseg.train.checkpoint import read_checkpoint, save_checkpoint
-from edgeseg.train.losses import cross_entropy, dice
+from edgeseg.train.losses import cross_entropy, dice, distillation
 from edgeseg.train.recipe import OptimizerConfig, Recipe
 from edgeseg.train.samples import make_loader
+from edgeseg.train.start import normalize, start
 from edgeseg.train.validate import mean_iou
 
 CHECKPOINT = "last.pt"
@@ -34,34 +33,38 @@ class Run:
         recipe: what to do.
         data: folder that the recipe's paths are relative to.
         out: the run's folder; a checkpoint in it is resumed.
-        initial: weights to start from instead of `encoder_weights`, as `init` of the recipe asks for.
+        initial: the network to start from instead of `encoder_weights`, as `init` of the recipe asks for.
+        teacher: the network whose probabilities are learned too, as `teacher` of the recipe asks for.
     """
 
-    def __init__(self, recipe: Recipe, data: Path, out: Path, initial: Mapping[str, Tensor] | None = None) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        data: Path,
+        out: Path,
+        initial: UNetLite | None = None,
+        teacher: UNetLite | None = None,
+    ) -> None:
         self.recipe, self.data, self.out = recipe, data, out
         torch.manual_seed(recipe.seed)
         count = len(recipe.classes)
         self.network: UNetLite = build(recipe.network.name, classes=1 if count == 2 else count, **recipe.network.args)
         self.pools = [Pool(data, item, count) for item in recipe.train]
         self.val = {item.path: Pool(data, item, count) for item in recipe.val}
+        self.maker = SceneMaker(self.pools, recipe.scenes)
+        self.teacher = _frozen(teacher) if teacher is not None else None
         self.step = 0
         out.mkdir(parents=True, exist_ok=True)
         saved = out / CHECKPOINT
         body = read_checkpoint(saved) if saved.exists() else None
         if body is None:
-            self._initialize(initial)
+            start(self.network, recipe, data, self.maker, initial)
         # Depthwise convolutions run several times faster on the CPU with channels last.
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = WeightAverage(self.network, recipe.ema)
         self.optimizer = make_optimizer(self.network, recipe.optimizer)
         if body is not None:
             self._resume(body)
-
-    def _initialize(self, initial: Mapping[str, Tensor] | None) -> None:
-        if initial is not None:
-            self.network.load_state_dict(initial)
-        elif self.recipe.encoder_weights:
-            load_imagenet(self.network.encoder, self.data / self.recipe.encoder_weights)
 
     def _resume(self, body: dict[str, Any]) -> None:
         self.network.load_state_dict(body["network"])
@@ -78,7 +81,7 @@ class Run:
         last = min(stop_at or self.recipe.steps, self.recipe.steps)
         for pool in self.pools:
             pool.load()
-        loader = iter(make_loader(SceneMaker(self.pools, self.recipe.scenes), self.recipe, self.step))
+        loader = iter(make_loader(self.maker, self.recipe, self.step))
         with (
             SummaryWriter(str(self.out), purge_step=self.step) as board,
             tqdm(total=last, initial=self.step, unit="step") as bar,
@@ -115,6 +118,10 @@ class Run:
             logits = self.network(x)
         logits, target = logits.float(), masks.long()
         loss = cross_entropy(logits, target) + self.recipe.dice * dice(logits, target)
+        if self.teacher is not None:
+            with torch.no_grad():
+                taught = self.teacher(x)
+            loss = loss + self.recipe.distill * distillation(logits, taught)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.optimizer.clip)
@@ -140,11 +147,9 @@ class Run:
             log.write(json.dumps({"step": self.step} | values) + "\n")
 
 
-def normalize(images: Tensor, network: UNetLite) -> Tensor:
-    """uint8 [N, 3, H, W] RGB -> float32 in channels-last order, `(x - mean) / std`."""
-    mean = torch.tensor(network.mean).view(1, 3, 1, 1)
-    std = torch.tensor(network.std).view(1, 3, 1, 1)
-    return ((images.float() - mean) / std).contiguous(memory_format=torch.channels_last)
+def _frozen(network: UNetLite) -> UNetLite:
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network.eval().requires_grad_(False)
 
 
 def rate_factor(step: int, recipe: Recipe) -> float:

@@ -44,3 +44,15 @@ def dice(logits: Tensor, target: Tensor) -> Tensor:
     overlap = (share * truth).sum(dim=(2, 3))
     total = share.sum(dim=(2, 3)) + truth.sum(dim=(2, 3))
     return (1.0 - (2.0 * overlap + 1.0) / (total + 1.0)).mean()
+
+
+def distillation(logits: Tensor, teacher: Tensor) -> Tensor:
+    """Mean cross entropy against the teacher's probabilities (Hinton et al. 2015, at temperature 1).
+
+    Args:
+        logits: float [N, C, H, W]; C = 1 means the foreground's logit of two classes.
+        teacher: float [N, C, H, W], the teacher's logits.
+    """
+    if logits.shape[1] > 1:
+        return F.cross_entropy(logits, torch.softmax(teacher, dim=1))
+    return F.binary_cross_entropy_with_logits(logits, torch.sigmoid(teacher))

@@ -76,7 +76,10 @@ class Recipe:
         steps: optimizer steps in all.
         phases: sizes and batch sizes over the run.
         encoder_weights: ImageNet checkpoint of the encoder, relative to `--data`; None starts fresh.
-        init: a checkpoint, an fp32 model file or a shipped model to start from; None for the encoder weights.
+        init: a checkpoint, an fp32 model file or a shipped model to start from; None for the encoder weights. A wider
+            network of the same stages is slimmed to this one.
+        teacher: a checkpoint, an fp32 model file or a shipped model whose probabilities are learned too; None for none.
+        distill: weight of the teacher's term beside that of the labels.
         dice: weight of the Dice loss beside cross entropy.
         ema: decay of the averaged weights, which are the ones that ship.
         amp: "auto" uses bfloat16 where the CPU computes in it, "off" never.
@@ -100,6 +103,8 @@ class Recipe:
     val: tuple[SetConfig, ...] = ()
     encoder_weights: str | None = None
     init: str | None = None
+    teacher: str | None = None
+    distill: float = 1.0
     dice: float = 1.0
     ema: float = 0.999
     amp: str = "auto"

@@ -10,7 +10,7 @@ import torch
 
 from edgeseg.errors import InputError, UsageError
 from edgeseg.models import build
-from edgeseg.models.efficientnet_lite import EfficientNetLite0, load_imagenet
+from edgeseg.models.efficientnet_lite import load_imagenet
 from edgeseg.models.ops import upsample_crop_concat
 
 SLIM = {"blocks": [1, 1, 1, 1, 1, 1], "ratio": [1, 0.25, 0.25, 0.25, 0.25, 0.25], "stem": 16, "decoder": [16, 16, 8, 8]}
@@ -38,8 +38,15 @@ def test_an_unknown_network_names_the_nearest() -> None:
 def test_a_wrong_argument_is_an_error() -> None:
     with pytest.raises(UsageError, match="depth"):
         build("unet_lite", depth=3)
-    with pytest.raises(UsageError, match="needs 4"):
-        build("unet_lite", decoder=[8, 8])
+    with pytest.raises(UsageError, match="Give 1 to 4"):
+        build("unet_lite", decoder=[8, 8, 8, 8, 8])
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 4])
+def test_a_shorter_decoder_still_gives_full_size(steps: int) -> None:
+    network = build("unet_lite", classes=2, **(SLIM | {"decoder": [16, 16, 8, 8][:steps]})).eval()
+    assert network.enlarge == 2 ** (5 - steps)
+    assert network(torch.zeros(1, 3, 64, 96)).shape == (1, 2, 64, 96)
 
 
 def reference_step(deep: np.ndarray, skip: np.ndarray, scale: int) -> np.ndarray:
@@ -76,26 +83,19 @@ def test_a_skip_that_is_too_small_is_an_error() -> None:
         upsample_crop_concat(torch.zeros(1, 1, 4, 4), torch.zeros(1, 1, 7, 8))
 
 
-def test_imagenet_weights_fill_the_full_and_the_slim_encoder(shared: Path) -> None:
+def test_the_imagenet_encoder_has_the_file_s_weights(shared: Path) -> None:
     path = shared / "weights" / "efficientnet-lite0-57934424.pth"
     source = torch.load(path, weights_only=True)
-    full = EfficientNetLite0()
-    load_imagenet(full, path)
-    assert torch.equal(full.stages[3][1].expand[0].weight, source["_blocks.6._expand_conv.weight"])
-    assert torch.equal(full.stages[6][0].project[1].running_var, source["_blocks.15._bn2.running_var"])
-    slim = EfficientNetLite0((1, 1, 1, 1, 1, 1), (1, 0.25, 0.25, 0.25, 0.25, 0.25), stem=16)
-    load_imagenet(slim, path)
-    kept = slim.stages[1][0].expand[0].weight
-    assert kept.shape == (24, 16, 1, 1)
-    rows = source["_blocks.1._expand_conv.weight"]
-    assert all(any(torch.equal(row, other) for other in rows) for row in kept)
-    with torch.no_grad():
-        assert all(bool(torch.isfinite(f).all()) for f in slim.eval()(torch.randn(1, 3, 64, 64)))
+    encoder = load_imagenet(path)
+    assert torch.equal(encoder.stem[0].weight, source["_conv_stem.weight"])
+    assert torch.equal(encoder.stages[3][1].expand[0].weight, source["_blocks.6._expand_conv.weight"])
+    assert torch.equal(encoder.stages[6][0].project[1].running_var, source["_blocks.15._bn2.running_var"])
+    assert not encoder.training
 
 
 def test_another_checkpoint_is_refused(tmp_path: Path) -> None:
     torch.save({"weight": torch.zeros(3)}, tmp_path / "other.pth")
     with pytest.raises(InputError, match="not an EfficientNet-Lite0 checkpoint"):
-        load_imagenet(EfficientNetLite0(), tmp_path / "other.pth")
+        load_imagenet(tmp_path / "other.pth")
     with pytest.raises(InputError, match="not found"):
-        load_imagenet(EfficientNetLite0(), tmp_path / "nothing.pth")
+        load_imagenet(tmp_path / "nothing.pth")

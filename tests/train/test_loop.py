@@ -87,6 +87,38 @@ def test_it_learns(tmp_path: Path, recipe: Recipe) -> None:
     assert after > max(0.5, before)
 
 
+def test_a_narrower_network_starts_from_a_trained_one(tmp_path: Path, recipe: Recipe) -> None:
+    longer = load_recipe(tmp_path / "toy.yaml", ["steps=60", "scenes.paste=0", "scenes.empty=0"])
+    wide = Run(longer, tmp_path, tmp_path / "wide")
+    wide.fit()
+    narrower = "network.args.ratio=[1, 0.25, 0.2, 0.1, 0.1, 0.05]"
+    slim = Run(load_recipe(tmp_path / "toy.yaml", [narrower]), tmp_path, tmp_path / "slim", wide.average.network)
+    fresh = Run(load_recipe(tmp_path / "toy.yaml", [narrower]), tmp_path, tmp_path / "fresh")
+    assert slim.validate()["iou/toy"] > 0.9 * wide.validate()["iou/toy"] > fresh.validate()["iou/toy"]
+
+
+def test_a_network_of_the_same_shape_starts_equal(tmp_path: Path, recipe: Recipe) -> None:
+    first = Run(recipe, tmp_path, tmp_path / "first")
+    second = Run(load_recipe(tmp_path / "toy.yaml", ["seed=9"]), tmp_path, tmp_path / "second", first.network)
+    own = second.network.state_dict()
+    assert all(torch.equal(value, own[key]) for key, value in first.network.state_dict().items())
+
+
+def test_a_teacher_is_followed_and_left_alone(tmp_path: Path, recipe: Recipe) -> None:
+    teacher = Run(recipe, tmp_path, tmp_path / "teacher").average.network
+    with torch.no_grad():
+        teacher.head.weight.zero_()
+        teacher.head.bias.fill_(4.0)
+    before = {key: value.clone() for key, value in teacher.state_dict().items()}
+    taught = load_recipe(tmp_path / "toy.yaml", ["steps=30", "distill=50.0"])
+    run = Run(taught, tmp_path, tmp_path / "taught", teacher=teacher)
+    run.fit()
+    assert all(torch.equal(value, before[key]) for key, value in teacher.state_dict().items())
+    # This teacher calls everything person, and weighs more than the labels.
+    with torch.no_grad():
+        assert float((run.network(torch.zeros(1, 3, 64, 64)) > 0).float().mean()) > 0.9
+
+
 def test_the_rate_warms_up_and_decays(recipe: Recipe) -> None:
     rates = [rate_factor(step, recipe) for step in range(recipe.steps + 1)]
     assert rates[:4] == [0.25, 0.5, 0.75, 1.0]

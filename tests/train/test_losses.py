@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from edgeseg.train.losses import cross_entropy, dice
+from edgeseg.train.losses import cross_entropy, dice, distillation
 
 
 def test_two_class_cross_entropy_skips_ignored_pixels() -> None:
@@ -36,6 +36,17 @@ def test_dice_is_zero_for_a_perfect_answer_of_many_classes() -> None:
     target = torch.randint(0, 3, (2, 8, 8))
     logits = F.one_hot(target, 3).permute(0, 3, 1, 2).float() * 100
     assert float(dice(logits, target)) == pytest.approx(0.0, abs=1e-4)
+
+
+@pytest.mark.parametrize("classes", [1, 3])
+def test_distillation_is_least_where_both_agree(classes: int) -> None:
+    torch.manual_seed(0)
+    teacher = torch.randn(2, classes, 4, 4)
+    logits = teacher.clone().requires_grad_(True)
+    distillation(logits, teacher).backward()
+    assert logits.grad is not None
+    assert float(logits.grad.abs().max()) < 1e-7
+    assert float(distillation(teacher + torch.randn_like(teacher), teacher)) > float(distillation(teacher, teacher))
 
 
 def test_ignored_pixels_have_no_gradient() -> None:
