@@ -31,7 +31,7 @@ def correct_biases(reference: onnx.ModelProto, quantized: onnx.ModelProto, input
         inputs: pictures, uint8 [1, H, W, 3] each, such as calibration saw.
 
     Returns:
-        For each corrected convolution the largest shift of a channel, as a share of that channel's deviation in float.
+        For each corrected convolution the largest shift of a channel, as a share of the mean deviation in float.
     """
     nodes = [
         node
@@ -44,7 +44,7 @@ def correct_biases(reference: onnx.ModelProto, quantized: onnx.ModelProto, input
         found, _ = channel_moments(quantized, [node.output[0]], inputs)
         bias = g.array(g.weights(quantized.graph)[node.input[2]])
         g.put(quantized.graph, node.input[2], (bias + mean - found[0]).astype(bias.dtype))
-        shifts[node.name] = float((np.abs(mean - found[0]) / np.maximum(deviation, 1e-6)).max())
+        shifts[node.name] = float(np.abs(mean - found[0]).max() / max(float(deviation.mean()), 1e-6))
     return shifts
 
 

@@ -36,12 +36,14 @@ class ConvNormAct(nn.Sequential):
 
 
 class InvertedResidual(nn.Module):
-    """Expand 1x1, depthwise kxk, project 1x1 (MobileNetV2, Sandler et al. 2018); residual where the shapes allow."""
+    """Expand 1x1, depthwise kxk, project 1x1 (MobileNetV2, Sandler et al. 2018); residual where the shapes allow.
 
-    def __init__(self, cin: int, hidden: int, cout: int, kernel: int, stride: int) -> None:
+    Without `expand` the input is the hidden map, as in EfficientNet's first block; `hidden` must then be `cin`.
+    """
+
+    def __init__(self, cin: int, hidden: int, cout: int, kernel: int, stride: int, expand: bool = True) -> None:
         super().__init__()
-        # The first block of EfficientNet does not expand: its input already is the hidden width.
-        self.expand = ConvNormAct(cin, hidden) if hidden != cin else nn.Identity()
+        self.expand = ConvNormAct(cin, hidden) if expand else nn.Identity()
         self.depthwise = ConvNormAct(hidden, hidden, kernel, stride, groups=hidden)
         self.project = ConvNormAct(hidden, cout, act=False)
         self.residual = stride == 1 and cin == cout

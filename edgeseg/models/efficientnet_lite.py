@@ -50,7 +50,8 @@ class EfficientNetLite0(nn.Module):
             stage = nn.Sequential()
             for index in range(keep):
                 hidden = width if expansion == 1 else max(8, round(width * expansion * share / 8) * 8)
-                stage.append(InvertedResidual(width, hidden, cout, kernel, stride if index == 0 else 1))
+                step = stride if index == 0 else 1
+                stage.append(InvertedResidual(width, hidden, cout, kernel, step, expand=expansion > 1))
                 width = cout
             self.stages.append(stage)
             widths.append(cout)
