@@ -28,7 +28,7 @@ CORE = [
     "numpy>=1.26",
     "opencv-python>=4.9; platform_machine != 'aarch64'",
     "onnxruntime>=1.18",
-    "av>=13",
+    "av>=15",  # with 13 and 14 an OpenCV window hangs for ever
 ]
 OPENVINO = ["openvino>=2024.4", "onnx>=1.16"]  # onnx: OpenVINO reads no ONNX functions, so they are inlined first
 TRAIN = ["torch>=2.6", "torchvision>=0.21", "pyyaml>=6", "tqdm>=4.66", "tensorboard>=2.17"]

@@ -1,7 +1,7 @@
 """From a frame to the model's input: one resize on bytes. Colour order, mean and deviation are inside the model file.
 
-Calibration and training resize with the same `resize_image`, so that a model never meets another kind of picture than
-the one it learnt from.
+Calibration and evaluation resize with the same `resize_image`; training averages before its random maps shrink a
+picture, so that it too learns from pictures without aliasing.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Preprocessor:
 
 
 def resize_image(image: Image, width: int, height: int) -> Image:
-    """Resize a picture the way training, calibration and the runtime all do.
+    """Resize a picture the way the runtime, calibration and evaluation all do.
 
     Args:
         image: uint8 [H, W, 3] or [H, W].
@@ -63,9 +63,8 @@ def resize_image(image: Image, width: int, height: int) -> Image:
     if image.shape[:2] == (height, width):
         return np.ascontiguousarray(image)
     # Bilinear alone looks at 2 x 2 pixels of the frame, whatever the ratio: at 1280x720 to 256x256 it skips most of
-    # them. INTER_AREA looks at all, but is slow for any
-    # ratio that is no integer, more than the network. Bilinear to twice the size and then the mean of 2 x 2, for
-    # which OpenCV has fast code, samples 4 x 4 points, close to INTER_AREA.
+    # them. INTER_AREA looks at all, but is slow for any ratio that is no integer. Bilinear to twice the size and then
+    # the mean of 2 x 2, for which OpenCV has fast code, samples 4 x 4 points, close to INTER_AREA.
     if image.shape[1] > 1.5 * width or image.shape[0] > 1.5 * height:
         image = cast(Image, cv2.resize(image, (2 * width, 2 * height), interpolation=cv2.INTER_LINEAR))
         return cast(Image, cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA))

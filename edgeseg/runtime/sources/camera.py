@@ -98,11 +98,13 @@ def _open(path: str, device: str) -> Any:
 
 
 def _quietly(action: Callable[[], Any]) -> Any:
-    logging = getattr(getattr(_cv2(), "utils", None), "logging", None)
-    if logging is None:
+    cv2 = _cv2()
+    # OpenCV 5 moved the two functions; level 0 is silent in both.
+    logging = getattr(getattr(cv2, "utils", None), "logging", cv2)
+    if not hasattr(logging, "setLogLevel"):
         return action()
     before = logging.getLogLevel()
-    logging.setLogLevel(logging.LOG_LEVEL_SILENT)
+    logging.setLogLevel(0)
     try:
         return action()
     finally:

@@ -29,7 +29,7 @@ NO_VIDEO_FORMATS = frozenset({"tty", "hls", "dash", "concat", "imf"})
 # A video counts as cut off when this much is missing from what it states; containers round their durations.
 MISSING_S = 0.1
 MISSING_FRAMES = 2.5
-ATTACHED_PICTURE = 0x400  # AV_DISPOSITION_ATTACHED_PIC; PyAV names it only since 14
+ATTACHED_PICTURE = 0x400  # AV_DISPOSITION_ATTACHED_PIC
 Turn = Callable[[Image], Image]
 
 
@@ -185,7 +185,9 @@ def open_video(path: str | Path) -> tuple[InputContainer, VideoStream]:
 
 def _is_cover(stream: VideoStream) -> bool:
     """True for the cover picture of a music file, which is a video track to FFmpeg."""
-    return bool(int(getattr(stream, "disposition", 0)) & ATTACHED_PICTURE)
+    flags = getattr(stream, "disposition", 0)
+    # A plain number or an enum, of a kind that differs from one PyAV to the next.
+    return bool(int(getattr(flags, "value", flags)) & ATTACHED_PICTURE)
 
 
 def _stated_end_s(container: InputContainer, stream: VideoStream) -> float | None:
