@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from edgeseg.models.blocks import ConvNormAct, InvertedResidual
 from edgeseg.models.efficientnet_lite import EfficientNetLite0
 
-# Positions of the feature maps that a block is fitted on; more change the result no longer.
+# Positions of the feature maps that a block is fitted on, drawn at random, so that time and memory are bounded.
 POSITIONS = 24_000
 # Share of the mean channel energy that is added to the normal equations, against nearly parallel channels.
 RIDGE = 1e-4

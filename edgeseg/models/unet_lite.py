@@ -32,7 +32,7 @@ class UNetLite(nn.Module):
 
     The way from the last decoder step to full size is a sub-pixel convolution (Shi et al. 2016): at stride 4, sixteen
     logits a pixel, shuffled into a 4x4 block. It is cheaper than a bilinear resize of the logits and draws finer
-    borders; a further decoder step at stride 2 would cost a fifth of the whole network's time on a CPU.
+    borders. A further decoder step, at stride 2, would work on the largest maps of the network.
 
     Args:
         classes: output channels; 1 for two classes (the foreground's logit).
