@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgeseg.calib.frames import FrameSet
 from edgeseg.calib.model_file import read_float_model
 from edgeseg.calib.observers import METHODS, MinMax
 from edgeseg.calib.ranges import Ranges, file_sha256
+from edgeseg.calib.tap import tap
 from edgeseg.errors import ModelError, UsageError, nearest
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def calibrate(
     if not observers:
         raise ModelError("the file has no convolutions to calibrate", model_path, "Give a model by edgeseg export")
     hashes: list[str] = []
-    run = _runner(model, list(observers))
+    run = tap(model, list(observers))
     for image, digest in frames.inputs(manifest):
         for observer, values in zip(observers.values(), run(image), strict=True):
             observer.observe(values)
@@ -75,19 +76,6 @@ def wanted_tensors(model: onnx.ModelProto) -> list[str]:
         elif (node.domain, node.op_type) == STEP_OP:
             names += [*node.input, *node.output]
     return list(dict.fromkeys(names))
-
-
-def _runner(model: onnx.ModelProto, names: list[str]) -> Callable[..., list[Any]]:
-    """A function from the input `image` to the tensors `names`."""
-    import onnx
-    import onnxruntime
-
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    del copy.graph.output[:]
-    copy.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
-    session = onnxruntime.InferenceSession(copy.SerializeToString(), providers=["CPUExecutionProvider"])
-    return lambda image: session.run(names, {"image": image})
 
 
 def _describe(frames: FrameSet, hashes: list[str]) -> dict[str, object]:

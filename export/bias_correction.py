@@ -9,11 +9,12 @@ layer is corrected behind layers that already are.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from edgeseg.calib.tap import tap
 from edgeseg.export import graph as g
 
 if TYPE_CHECKING:
@@ -22,50 +23,28 @@ if TYPE_CHECKING:
 Inputs = Sequence[npt.NDArray[np.uint8]]
 
 
-def correct_biases(reference: onnx.ModelProto, quantized: onnx.ModelProto, inputs: Inputs) -> dict[str, float]:
+def correct_biases(reference: onnx.ModelProto, quantized: onnx.ModelProto, inputs: Inputs) -> None:
     """Change the biases of `quantized`, in place.
 
     Args:
         reference: the float model that `quantized` was made from.
         quantized: its int8 form, with the same names of nodes and tensors.
         inputs: pictures, uint8 [1, H, W, 3] each, such as calibration saw.
-
-    Returns:
-        For each corrected convolution the largest shift of a channel, as a share of the mean deviation in float.
     """
     nodes = [
         node
         for node in quantized.graph.node
         if node.op_type == "Conv" and len(node.input) == 3 and node.input[1].endswith(".float")
     ]
-    means, deviations = channel_moments(reference, [node.output[0] for node in nodes], inputs)
-    shifts = {}
-    for node, mean, deviation in zip(nodes, means, deviations, strict=True):
-        found, _ = channel_moments(quantized, [node.output[0]], inputs)
+    wanted = channel_means(reference, [node.output[0] for node in nodes], inputs)
+    for node, mean in zip(nodes, wanted, strict=True):
+        (found,) = channel_means(quantized, [node.output[0]], inputs)
         bias = g.array(g.weights(quantized.graph)[node.input[2]])
-        g.put(quantized.graph, node.input[2], (bias + mean - found[0]).astype(bias.dtype))
-        shifts[node.name] = float(np.abs(mean - found[0]).max() / max(float(deviation.mean()), 1e-6))
-    return shifts
+        g.put(quantized.graph, node.input[2], (bias + mean - found).astype(bias.dtype))
 
 
-def channel_moments(model: onnx.ModelProto, names: Sequence[str], inputs: Inputs) -> tuple[Any, Any]:
-    """Means and standard deviations of the tensors `names` over all pictures: two lists of float64 [C]."""
-    import onnx
-    import onnxruntime
-
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    del copy.graph.output[:]
-    copy.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
-    g.prune(copy)
-    session = onnxruntime.InferenceSession(copy.SerializeToString(), providers=["CPUExecutionProvider"])
-    sums = [np.zeros(2) for _ in names]
-    count = len(inputs)
-    for image in inputs:
-        for place, value in enumerate(session.run(list(names), {"image": image})):
-            wide = value.astype(np.float64)
-            moments = np.stack([wide.mean(axis=(0, 2, 3)), (wide**2).mean(axis=(0, 2, 3))])
-            sums[place] = moments if sums[place].ndim == 1 else sums[place] + moments
-    means = [total[0] / count for total in sums]
-    deviations = [np.sqrt(np.maximum(total[1] / count - mean**2, 0.0)) for total, mean in zip(sums, means, strict=True)]
-    return means, deviations
+def channel_means(model: onnx.ModelProto, names: Sequence[str], inputs: Inputs) -> list[npt.NDArray[np.float64]]:
+    """Mean of each channel of the [N, C, H, W] tensors `names` over all pictures: float64 [C] each."""
+    run = tap(model, names)
+    pictures = [[value.mean(axis=(0, 2, 3), dtype=np.float64) for value in run(image)] for image in inputs]
+    return [np.mean(values, axis=0) for values in zip(*pictures, strict=True)]

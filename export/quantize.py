@@ -34,11 +34,12 @@ if TYPE_CHECKING:
     import onnx
 
 ACTIVATION_LEVELS = 127
+# A scale must not be zero: channels and tensors that are all zero get this step.
+_SMALLEST = np.float32(2.0**-24)
 # x86 before VNNI multiplies unsigned by signed bytes and adds two products in int16: 2 * 255 * 127 saturates there,
 # 2 * 255 * 63 does not. OpenVINO moves int8 activations to unsigned, so it meets this; measured on AVX2 with 8 bits: up
 # to 20 of 255 levels off the reference, with 7: 2. Depthwise kernels add each product in int32.
-# A scale must not be zero: channels and tensors that are all zero get this step.
-_SMALLEST = np.float32(2.0**-24)
+WEIGHT_BITS = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ def quantize(
     ranges: Ranges | Path | str,
     out: Path | str,
     keep_float: Collection[str] = (),
-    weight_bits: int = 7,
+    weight_bits: int = WEIGHT_BITS,
     pictures: Sequence[npt.NDArray[np.uint8]] = (),
 ) -> Quantized:
     """Write the int8 file of an fp32 file.
@@ -104,7 +105,7 @@ def quantize(
 
 
 def rewrite(
-    model: onnx.ModelProto, ranges: Ranges, keep_float: Collection[str] = (), weight_bits: int = 7
+    model: onnx.ModelProto, ranges: Ranges, keep_float: Collection[str] = (), weight_bits: int = WEIGHT_BITS
 ) -> Quantized:
     """Put the pairs into the graph of `model`, in place; see `quantize`."""
     import onnx

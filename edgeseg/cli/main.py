@@ -74,6 +74,11 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         raise UsageError("unknown verb", verb, nearest(verb, VERBS))
     parser, verbs = build_parser()
     args, extras = parser.parse_known_args(words)
+    if verb == "train":
+        # argparse gives a list of words up at the first option; those behind it belong to the recipe all the same.
+        more = [word for word in extras if "=" in word and not word.startswith("-")]
+        args.changes = [*args.changes, *more]
+        extras = [word for word in extras if word not in more]
     (verbs[verb] if verb else parser).refuse_unknown(extras)
     return args
 

@@ -64,6 +64,19 @@ def slim_encoder(wide: EfficientNetLite0, narrow: EfficientNetLite0, images: Ten
     return lost
 
 
+def is_wider(wide: EfficientNetLite0, narrow: EfficientNetLite0) -> bool:
+    """Whether `slim_encoder` can fill `narrow` from `wide`: no fewer stages, blocks or channels anywhere."""
+    if len(wide.stages) < len(narrow.stages) or _width(wide.stem) < _width(narrow.stem):
+        return False
+    for source, target in zip(wide.stages, narrow.stages, strict=False):
+        have, want = (
+            [_hidden_width(cast(InvertedResidual, block)) for block in s.children()] for s in (source, target)
+        )
+        if len(have) < len(want) or any(a < b for a, b in zip(have, want, strict=False)):
+            return False
+    return True
+
+
 def _pairs(
     wide: EfficientNetLite0, narrow: EfficientNetLite0
 ) -> Iterator[tuple[InvertedResidual, InvertedResidual, list[nn.Module]]]:
@@ -76,7 +89,11 @@ def _pairs(
 
 
 def _hidden_width(block: InvertedResidual) -> int:
-    return cast(nn.Conv2d, block.depthwise[0]).out_channels
+    return _width(block.depthwise)
+
+
+def _width(layer: ConvNormAct) -> int:
+    return cast(nn.Conv2d, layer[0]).out_channels
 
 
 def _choose(hidden: Tensor, wanted: Tensor, count: int, generator: torch.Generator) -> Tensor:

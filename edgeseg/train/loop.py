@@ -14,10 +14,12 @@ from torch import Tensor, nn
 from edgeseg.data.pool import Pool
 from edgeseg.data.scenes import SceneMaker
 from edgeseg.models import build
+from edgeseg.models.blocks import freeze_norms
 from edgeseg.models.unet_lite import UNetLite
 from edgeseg.train.average import WeightAverage
 from edgeseg.train.checkpoint import read_checkpoint, save_checkpoint
 from edgeseg.train.losses import cross_entropy, dice, distillation
+from edgeseg.train.memory import keep_freed_memory
 from edgeseg.train.recipe import OptimizerConfig, Recipe
 from edgeseg.train.samples import make_loader
 from edgeseg.train.start import normalize, start
@@ -65,6 +67,8 @@ class Run:
         self.optimizer = make_optimizer(self.network, recipe.optimizer)
         if body is not None:
             self._resume(body)
+        if recipe.freeze_norms:
+            freeze_norms(self.network)
 
     def _resume(self, body: dict[str, Any]) -> None:
         self.network.load_state_dict(body["network"])
@@ -78,6 +82,7 @@ class Run:
         from torch.utils.tensorboard import SummaryWriter
         from tqdm import tqdm
 
+        keep_freed_memory()
         last = min(stop_at or self.recipe.steps, self.recipe.steps)
         for pool in self.pools:
             pool.load()

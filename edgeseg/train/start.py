@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from edgeseg.data.scenes import SceneMaker
+from edgeseg.errors import UsageError
 from edgeseg.models.efficientnet_lite import EfficientNetLite0, load_imagenet
-from edgeseg.models.slimming import slim_encoder
+from edgeseg.models.slimming import is_wider, slim_encoder
 from edgeseg.models.unet_lite import UNetLite
 from edgeseg.train.recipe import Recipe
 
@@ -31,13 +32,13 @@ def start(network: UNetLite, recipe: Recipe, data: Path, maker: SceneMaker, trai
 
     Raises:
         InputError: the ImageNet checkpoint cannot be read.
+        UsageError: `init` has another decoder, or a narrower or shorter encoder.
     """
     if trained is not None:
         if _shapes(trained) == _shapes(network):
             network.load_state_dict(trained.state_dict())
             return
-        for name in ("steps", "head"):
-            getattr(network, name).load_state_dict(getattr(trained, name).state_dict())
+        _take_decoder(network, trained, recipe)
         encoder = trained.encoder
     elif recipe.encoder_weights:
         encoder = load_imagenet(data / recipe.encoder_weights)
@@ -46,10 +47,25 @@ def start(network: UNetLite, recipe: Recipe, data: Path, maker: SceneMaker, trai
     _fill(network, encoder, recipe, maker)
 
 
+def _take_decoder(network: UNetLite, trained: UNetLite, recipe: Recipe) -> None:
+    for name in ("steps", "head"):
+        own, other = getattr(network, name), getattr(trained, name)
+        if _shapes(own) != _shapes(other):
+            cause = "init has another decoder or other classes than the recipe's network"
+            advice = "Give network.args.decoder and classes as init has them, or drop init and set encoder_weights"
+            raise UsageError(cause, recipe.init, advice)
+        own.load_state_dict(other.state_dict())
+
+
 def _fill(network: UNetLite, encoder: EfficientNetLite0, recipe: Recipe, maker: SceneMaker) -> None:
     if _shapes(encoder) == _shapes(network.encoder):
         network.encoder.load_state_dict(encoder.state_dict())
         return
+    if not is_wider(encoder, network.encoder):
+        seen = recipe.init or recipe.encoder_weights
+        raise UsageError(
+            "the encoder to start from is narrower or shorter than the recipe's", seen, "Lower network.args"
+        )
     encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     slim_encoder(encoder, network.encoder, pictures(network, recipe, maker), recipe.seed)
 

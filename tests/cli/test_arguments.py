@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from edgeseg.cli.arguments import size
-from edgeseg.cli.main import VERBS, main
+from edgeseg.cli.main import VERBS, main, parse
 from edgeseg.errors import UsageError
+
+ROOT = Path(__file__).resolve().parents[2]
 
 WRONG = {
     "no verb": ([], "no verb"),
@@ -81,3 +84,23 @@ def test_bad_sizes(text: str) -> None:
 
 def test_a_size_is_height_first() -> None:
     assert size("144x256") == (144, 256)
+
+
+def test_changes_of_a_recipe_may_stand_anywhere() -> None:
+    args = parse(["train", "recipe.yaml", "a=1", "--data", "x", "b=2", "--out", "y", "c=3"])
+    assert (str(args.recipe), args.changes) == ("recipe.yaml", ["a=1", "b=2", "c=3"])
+    with pytest.raises(UsageError, match="too many: more"):
+        parse(["train", "recipe.yaml", "--data", "x", "more"])
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        line.lstrip("# ").partition("  ")[0]
+        for path in [ROOT / "README.md", *sorted((ROOT / "recipes").glob("*.yaml"))]
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if line.startswith(("    edgeseg ", "#   edgeseg "))
+    ],
+)
+def test_commands_in_texts_are_read(line: str) -> None:
+    assert parse(line.split()[1:]).verb in VERBS

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from edgeseg.calib.model_file import read_model
 from edgeseg.cli.main import main
 
 RECIPE = """
@@ -69,6 +71,24 @@ def test_a_run_resumes_and_its_export_agrees_with_torch(workshop: Path) -> None:
     figures = json.loads((workshop / "export.json").read_text())
     assert figures["against_torch"]["max_levels"] <= 1
     assert figures["size_bytes"] == (workshop / "model.onnx").stat().st_size
+
+
+def test_a_narrower_run_starts_from_the_first_and_resumes_without_it(workshop: Path) -> None:
+    wide = workshop / "wide.pt"
+    shutil.copyfile(workshop / "run" / "last.pt", wide)
+    narrower = "network.args.ratio=[1, 0.5, 0.5, 0.5, 0.5, 0.5]"
+    words = ["train", workshop / "toy.yaml", "--data", workshop, "--out", workshop / "slim", f"init={wide}", narrower]
+    assert call(*words, "freeze_norms=true", "--stop-at", "2") == 0
+    wide.unlink()
+    assert call(*words, "freeze_norms=true") == 0
+    steps = [json.loads(line)["step"] for line in (workshop / "slim" / "log.jsonl").read_text().splitlines()]
+    assert steps[-1] == 4
+
+
+def test_biases_are_corrected_on_frames(workshop: Path) -> None:
+    assert quantize(workshop, "--frames", workshop / "toy" / "images") == 0
+    _, manifest = read_model(workshop / "model.int8.onnx")
+    assert manifest.origin["quantization"]["biases_corrected_on"] == 4
 
 
 def test_quantize_measures_the_drop_and_holds_it_against_the_limit(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from edgeseg.errors import InputError, ModelError
+from edgeseg.errors import InputError, ModelError, UsageError
 from edgeseg.train.checkpoint import read_checkpoint
 from edgeseg.train.loop import Run, rate_factor, use_bfloat16
 from edgeseg.train.recipe import Recipe, load_recipe
@@ -102,6 +102,34 @@ def test_a_network_of_the_same_shape_starts_equal(tmp_path: Path, recipe: Recipe
     second = Run(load_recipe(tmp_path / "toy.yaml", ["seed=9"]), tmp_path, tmp_path / "second", first.network)
     own = second.network.state_dict()
     assert all(torch.equal(value, own[key]) for key, value in first.network.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("change", "cause"),
+    [
+        ("network.args.decoder=[16, 16, 8]", "another decoder"),
+        ("network.args.ratio=[1, 0.5, 0.25, 0.1, 0.1, 0.1]", "narrower"),
+        ("network.args.blocks=[1, 1, 2, 1, 1, 1]", "shorter"),
+        ("network.args.stem=16", "narrower"),
+    ],
+)
+def test_what_init_cannot_fill(tmp_path: Path, recipe: Recipe, change: str, cause: str) -> None:
+    first = Run(recipe, tmp_path, tmp_path / "first")
+    other = load_recipe(tmp_path / "toy.yaml", [change, "init=first.pt"])
+    with pytest.raises(UsageError, match=f"{cause}.*first.pt"):
+        Run(other, tmp_path, tmp_path / "second", first.network)
+
+
+def test_frozen_norms_keep_their_statistics_and_learn(tmp_path: Path, recipe: Recipe) -> None:
+    first = Run(recipe, tmp_path, tmp_path / "first")
+    first.fit()
+    frozen = load_recipe(tmp_path / "toy.yaml", ["freeze_norms=true", "steps=4"])
+    second = Run(frozen, tmp_path, tmp_path / "second", first.average.network)
+    before = {key: value.clone() for key, value in second.network.state_dict().items()}
+    second.fit()
+    statistics = {key for key in before if "running" in key or "tracked" in key}
+    same = {key for key, value in second.network.state_dict().items() if torch.equal(value, before[key])}
+    assert same == statistics != set()
 
 
 def test_a_teacher_is_followed_and_left_alone(tmp_path: Path, recipe: Recipe) -> None:
