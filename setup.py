@@ -15,6 +15,7 @@ PACKAGES = [
     "edgeseg.cli",
     "edgeseg.data",
     "edgeseg.models",
+    "edgeseg.models.encoders",
     "edgeseg.runtime",
     "edgeseg.runtime.backends",
     "edgeseg.runtime.sinks",

@@ -1,4 +1,4 @@
-"""Networks, by name. A plain table: each entry builds an `nn.Module` from keyword arguments.
+"""Networks, by name. A plain table: each entry builds a `SemanticNetwork` from keyword arguments.
 
 Every semantic network maps float32 [N, 3, H, W] (RGB, `(x - mean) / std` on the 0..255 scale) to logits
 [N, C, H, W], C = 1 (the foreground) for two classes, and says its `mean`, `std` and `stride`.
@@ -7,24 +7,35 @@ Every semantic network maps float32 [N, 3, H, W] (RGB, `(x - mean) / std` on the
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from edgeseg.errors import UsageError, nearest
+from edgeseg.models.encoders import ENCODERS
 
 if TYPE_CHECKING:
-    from edgeseg.models.unet_lite import UNetLite
+    from edgeseg.models.base import SemanticNetwork
 
 
-def _unet_lite(**arguments: Any) -> UNetLite:
+def _unet_lite(**arguments: Any) -> SemanticNetwork:
     from edgeseg.models.unet_lite import UNetLite
 
     return UNetLite(**arguments)
 
 
-REGISTRY: Mapping[str, Callable[..., UNetLite]] = {"unet_lite": _unet_lite}
+def _deeplabv3plus(**arguments: Any) -> SemanticNetwork:
+    from edgeseg.models.deeplab import DeepLabV3Plus
+
+    return DeepLabV3Plus(**arguments)
 
 
-def build(name: str, **arguments: Any) -> UNetLite:
+REGISTRY: Mapping[str, Callable[..., SemanticNetwork]] = {
+    "unet_lite": _unet_lite,
+    **{f"deeplabv3plus_{encoder}": partial(_deeplabv3plus, encoder=encoder) for encoder in ENCODERS},
+}
+
+
+def build(name: str, **arguments: Any) -> SemanticNetwork:
     """The network `name`, built with `arguments`, its weights fresh.
 
     Raises:

@@ -19,11 +19,19 @@ class ConvNormAct(nn.Sequential):
     """
 
     def __init__(
-        self, cin: int, cout: int, kernel: int = 1, stride: int = 1, groups: int = 1, act: bool = True
+        self,
+        cin: int,
+        cout: int,
+        kernel: int = 1,
+        stride: int = 1,
+        groups: int = 1,
+        act: bool = True,
+        dilation: int = 1,
     ) -> None:
-        padding = 0 if stride == 2 else kernel // 2
+        padding = 0 if stride == 2 else dilation * (kernel // 2)
         super().__init__(
-            nn.Conv2d(cin, cout, kernel, stride, padding, groups=groups, bias=False), nn.BatchNorm2d(cout, eps=NORM_EPS)
+            nn.Conv2d(cin, cout, kernel, stride, padding, dilation, groups, bias=False),
+            nn.BatchNorm2d(cout, eps=NORM_EPS),
         )
         if act:
             self.append(nn.ReLU6())
@@ -51,7 +59,8 @@ class ConvNormAct(nn.Sequential):
             norm.bias - mean * scale,
             convolution.stride,
             convolution.padding,
-            groups=convolution.groups,
+            convolution.dilation,
+            convolution.groups,
         )
         # A convolution's gradient does not need its output, so the map may be overwritten.
         return F.relu6(y, inplace=True) if len(self) == 3 else y
@@ -87,7 +96,7 @@ class InvertedResidual(nn.Module):
 
 
 class SeparableConv(nn.Sequential):
-    """Depthwise 3x3 and pointwise convolution, each with batch norm and ReLU6."""
+    """Depthwise 3x3 (dilated: atrous) and pointwise convolution, each with batch norm and ReLU6."""
 
-    def __init__(self, cin: int, cout: int, kernel: int = 3) -> None:
-        super().__init__(ConvNormAct(cin, cin, kernel, groups=cin), ConvNormAct(cin, cout))
+    def __init__(self, cin: int, cout: int, kernel: int = 3, dilation: int = 1) -> None:
+        super().__init__(ConvNormAct(cin, cin, kernel, groups=cin, dilation=dilation), ConvNormAct(cin, cout))

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from edgeseg.models.blocks import ConvNormAct, InvertedResidual
-from edgeseg.models.efficientnet_lite import EfficientNetLite0
+from edgeseg.models.encoders.efficientnet_lite import EfficientNetLite0
 
 # Positions of the feature maps that a block is fitted on, drawn at random, so that time and memory are bounded.
 POSITIONS = 24_000

@@ -1,16 +1,21 @@
-"""`unet_lite`: a slim EfficientNet-Lite0 encoder and a depthwise separable U-Net decoder for CPUs and edge devices."""
+"""`unet_lite`: a depthwise separable U-Net decoder for CPUs and edge devices, on a light encoder."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgeseg.errors import UsageError
+from edgeseg.models.base import SemanticNetwork
 from edgeseg.models.blocks import ConvNormAct, SeparableConv
-from edgeseg.models.efficientnet_lite import EfficientNetLite0
+from edgeseg.models.encoders import build_encoder
 from edgeseg.models.ops import UpsampleCropConcat
+
+# The seventh stage of EfficientNet-Lite0 only widens, for its classifier.
+DEFAULTS = {"efficientnet_lite0": {"blocks": (1, 2, 2, 3, 3, 3)}}
 
 
 class DecoderStep(nn.Module):
@@ -27,8 +32,8 @@ class DecoderStep(nn.Module):
         return mixed
 
 
-class UNetLite(nn.Module):
-    """Semantic network with a U-Net decoder; logits at the size of the input.
+class UNetLite(SemanticNetwork):
+    """U-Net decoder, depthwise separable.
 
     The way from the last decoder step to full size is a sub-pixel convolution (Shi et al. 2016): at stride 4, sixteen
     logits a pixel, shuffled into a 4x4 block. It is cheaper than a bilinear resize of the logits and draws finer
@@ -36,28 +41,22 @@ class UNetLite(nn.Module):
 
     Args:
         classes: output channels; 1 for two classes (the foreground's logit).
-        blocks, ratio, stem: the encoder's, see `EfficientNetLite0`.
         decoder: widths of the decoder steps, deepest first; fewer than the encoder has feature maps.
+        encoder: its name, see `edgeseg.models.encoders`.
+        options: what the encoder takes.
     """
-
-    # EfficientNet-Lite's own input scaling: (x - 127) / 128 on RGB.
-    mean = (127.0, 127.0, 127.0)
-    std = (128.0, 128.0, 128.0)
 
     def __init__(
         self,
         classes: int = 1,
-        blocks: Sequence[int] = (1, 2, 2, 3, 3, 3),
-        ratio: Sequence[float] = (1.0,) * 7,
-        stem: int = 32,
         decoder: Sequence[int] = (48, 32, 24),
+        encoder: str = "efficientnet_lite0",
+        **options: Any,
     ) -> None:
-        super().__init__()
-        self.encoder = EfficientNetLite0(blocks, ratio, stem)
+        super().__init__(build_encoder(encoder, **(DEFAULTS.get(encoder, {}) | options)))
         channels = self.encoder.channels
         if not 1 <= len(decoder) < len(channels):
             raise UsageError("bad decoder widths", list(decoder), f"Give 1 to {len(channels) - 1} of them")
-        self.stride = 2 ** len(channels)
         self.steps = nn.ModuleList()
         deep = channels[-1]
         for skip, width in zip(channels[-2::-1], decoder, strict=False):
@@ -67,7 +66,6 @@ class UNetLite(nn.Module):
         self.head = nn.Conv2d(deep, self.enlarge**2 * classes, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """float32 [N, 3, H, W], normalized RGB, H and W multiples of `stride` -> logits [N, classes, H, W]."""
         features = self.encoder(x)
         deep = features[-1]
         for step, skip in zip(self.steps, features[-2::-1], strict=False):

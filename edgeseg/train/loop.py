@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import time
 from pathlib import Path
 from typing import Any
@@ -14,13 +13,15 @@ from torch import Tensor, nn
 from edgeseg.data.pool import Pool
 from edgeseg.data.scenes import SceneMaker
 from edgeseg.models import build
+from edgeseg.models.base import SemanticNetwork
 from edgeseg.models.blocks import freeze_norms
-from edgeseg.models.unet_lite import UNetLite
 from edgeseg.train.average import WeightAverage
 from edgeseg.train.checkpoint import read_checkpoint, save_checkpoint
-from edgeseg.train.losses import cross_entropy, dice, distillation
+from edgeseg.train.criterion import make_criterion
+from edgeseg.train.losses import distillation
 from edgeseg.train.memory import keep_freed_memory
-from edgeseg.train.recipe import OptimizerConfig, Recipe
+from edgeseg.train.optimizer import make_optimizer, rate_factor, set_rate
+from edgeseg.train.recipe import Recipe
 from edgeseg.train.samples import make_loader
 from edgeseg.train.start import normalize, start
 from edgeseg.train.validate import mean_iou
@@ -44,17 +45,20 @@ class Run:
         recipe: Recipe,
         data: Path,
         out: Path,
-        initial: UNetLite | None = None,
-        teacher: UNetLite | None = None,
+        initial: SemanticNetwork | None = None,
+        teacher: SemanticNetwork | None = None,
     ) -> None:
         self.recipe, self.data, self.out = recipe, data, out
         torch.manual_seed(recipe.seed)
         count = len(recipe.classes)
-        self.network: UNetLite = build(recipe.network.name, classes=1 if count == 2 else count, **recipe.network.args)
+        self.network: SemanticNetwork = build(
+            recipe.network.name, classes=1 if count == 2 else count, **recipe.network.args
+        )
         self.pools = [Pool(data, item, count) for item in recipe.train]
         self.val = {item.path: Pool(data, item, count) for item in recipe.val}
         self.maker = SceneMaker(self.pools, recipe.scenes)
         self.teacher = _frozen(teacher) if teacher is not None else None
+        self.criterion = make_criterion(recipe.loss, count)
         self.step = 0
         out.mkdir(parents=True, exist_ok=True)
         saved = out / CHECKPOINT
@@ -104,7 +108,7 @@ class Run:
                         board,
                         {
                             "loss": round(loss, 5),
-                            "lr": rate_factor(self.step, self.recipe) * self.recipe.optimizer.lr,
+                            "lr": self._rate() * self.recipe.optimizer.lr,
                             "images_per_s": round(rate, 2),
                         },
                     )
@@ -113,16 +117,17 @@ class Run:
                 if self.step % self.recipe.val_every == 0 or self.step == last:
                     self._log(board, self.validate())
 
+    def _rate(self) -> float:
+        return rate_factor(self.step, self.recipe.steps, self.recipe.optimizer)
+
     def _step(self, images: Tensor, masks: Tensor) -> float:
-        factor = rate_factor(self.step, self.recipe)
-        for group in self.optimizer.param_groups:
-            group["lr"] = group["highest"] * factor
+        set_rate(self.optimizer, self._rate())
         self.network.train()
         x = normalize(images, self.network)
         with torch.autocast("cpu", torch.bfloat16, enabled=use_bfloat16(self.recipe.amp)):
             logits = self.network(x)
         logits, target = logits.float(), masks.long()
-        loss = cross_entropy(logits, target) + self.recipe.dice * dice(logits, target)
+        loss = self.criterion(logits, target)
         if self.teacher is not None:
             with torch.no_grad():
                 taught = self.teacher(x)
@@ -152,36 +157,9 @@ class Run:
             log.write(json.dumps({"step": self.step} | values) + "\n")
 
 
-def _frozen(network: UNetLite) -> UNetLite:
+def _frozen(network: SemanticNetwork) -> SemanticNetwork:
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network.eval().requires_grad_(False)
-
-
-def rate_factor(step: int, recipe: Recipe) -> float:
-    """Learning rate of a step as a share of the highest: linear warm-up, then half a cosine."""
-    settings = recipe.optimizer
-    if step < settings.warmup:
-        return (step + 1) / settings.warmup
-    done = (step - settings.warmup) / max(1, recipe.steps - settings.warmup)
-    return settings.final + (1 - settings.final) * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
-
-
-def make_optimizer(network: UNetLite, settings: OptimizerConfig) -> torch.optim.AdamW:
-    """AdamW in four groups: encoder or not, decayed (kernels) or not (biases and norms)."""
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-    for name, parameter in network.named_parameters():
-        groups.setdefault((name.startswith("encoder."), parameter.ndim > 1), []).append(parameter)
-    return torch.optim.AdamW(
-        [
-            {
-                "params": parameters,
-                "highest": settings.encoder_lr if encoder else settings.lr,
-                "weight_decay": settings.weight_decay if decayed else 0.0,
-            }
-            for (encoder, decayed), parameters in groups.items()
-        ],
-        lr=settings.lr,
-    )
 
 
 def use_bfloat16(mode: str) -> bool:

@@ -15,6 +15,8 @@ from typing import Any
 from edgeseg.data.pool import SetConfig
 from edgeseg.data.scenes import Scenes
 from edgeseg.errors import InputError, UsageError, nearest
+from edgeseg.train.criterion import LossConfig
+from edgeseg.train.optimizer import OptimizerConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,27 +25,6 @@ class NetworkConfig:
 
     name: str
     args: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class OptimizerConfig:
-    """AdamW with a linear warm-up and a half cosine down to `final` times `lr`.
-
-    Attributes:
-        lr: highest learning rate, of the decoder and head.
-        encoder_lr: the same for the encoder, which starts from ImageNet weights.
-        weight_decay: decoupled decay of weights; biases and norms are left alone.
-        warmup: steps until `lr` is reached.
-        final: last learning rate as a share of the highest.
-        clip: largest norm of the gradient.
-    """
-
-    lr: float = 2e-3
-    encoder_lr: float = 1e-3
-    weight_decay: float = 0.02
-    warmup: int = 300
-    final: float = 0.01
-    clip: float = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +62,7 @@ class Recipe:
         teacher: a checkpoint, an fp32 model file or a shipped model whose probabilities are learned too; None for none.
         distill: weight of the teacher's term beside that of the labels.
         freeze_norms: batch norms keep the statistics that `init` brings; a step on the CPU is then half as long again.
-        dice: weight of the Dice loss beside cross entropy.
+        loss: the terms of the loss and their weights.
         ema: decay of the averaged weights, which are the ones that ship.
         amp: "auto" uses bfloat16 where the CPU computes in it, "off" never.
         workers: processes that make samples.
@@ -107,7 +88,7 @@ class Recipe:
     teacher: str | None = None
     distill: float = 1.0
     freeze_norms: bool = False
-    dice: float = 1.0
+    loss: LossConfig = field(default_factory=LossConfig)
     ema: float = 0.999
     amp: str = "auto"
     workers: int = 1

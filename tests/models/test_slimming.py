@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from edgeseg.models.efficientnet_lite import EfficientNetLite0, load_imagenet
+from edgeseg.models.encoders.efficientnet_lite import EfficientNetLite0, load_imagenet
 from edgeseg.models.slimming import _pursue, slim_encoder
 
 BLOCKS = (1, 2, 2, 2, 2)

@@ -10,7 +10,7 @@ import torch
 
 from edgeseg.errors import InputError, UsageError
 from edgeseg.models import build
-from edgeseg.models.efficientnet_lite import load_imagenet
+from edgeseg.models.encoders.efficientnet_lite import load_imagenet
 from edgeseg.models.ops import upsample_crop_concat
 
 SLIM = {"blocks": [1, 1, 1, 1, 1, 1], "ratio": [1, 0.25, 0.25, 0.25, 0.25, 0.25], "stem": 16, "decoder": [16, 16, 8, 8]}
@@ -95,7 +95,7 @@ def test_the_imagenet_encoder_has_the_file_s_weights(shared: Path) -> None:
 
 def test_another_checkpoint_is_refused(tmp_path: Path) -> None:
     torch.save({"weight": torch.zeros(3)}, tmp_path / "other.pth")
-    with pytest.raises(InputError, match="not an EfficientNet-Lite0 checkpoint"):
+    with pytest.raises(InputError, match="not a checkpoint of EfficientNet-Lite0"):
         load_imagenet(tmp_path / "other.pth")
     with pytest.raises(InputError, match="not found"):
         load_imagenet(tmp_path / "nothing.pth")

@@ -11,7 +11,7 @@ import torch
 
 from edgeseg.errors import InputError, ModelError, UsageError
 from edgeseg.train.checkpoint import read_checkpoint
-from edgeseg.train.loop import Run, rate_factor, use_bfloat16
+from edgeseg.train.loop import Run, use_bfloat16
 from edgeseg.train.recipe import Recipe, load_recipe
 
 RECIPE = """
@@ -67,6 +67,16 @@ def test_stopped_and_resumed_gives_the_same_weights(tmp_path: Path, recipe: Reci
     assert all(torch.equal(whole[key], parts[key]) for key in whole)
     assert len((tmp_path / "whole" / "log.jsonl").read_text().splitlines()) >= 2
     assert list((tmp_path / "whole").glob("events.*"))
+
+
+def test_sgd_with_other_losses_resumes_too(tmp_path: Path, recipe: Recipe) -> None:
+    changes = ["optimizer.kind=sgd", "optimizer.schedule=poly", "loss.lovasz=1", "loss.dice=0", "loss.hardest=0.5"]
+    other = load_recipe(tmp_path / "toy.yaml", changes)
+    Run(other, tmp_path, tmp_path / "whole").fit()
+    Run(other, tmp_path, tmp_path / "parts").fit(stop_at=5)
+    Run(other, tmp_path, tmp_path / "parts").fit()
+    whole, parts = weights(tmp_path / "whole"), weights(tmp_path / "parts")
+    assert all(torch.equal(whole[key], parts[key]) for key in whole)
 
 
 def test_another_seed_gives_other_weights(tmp_path: Path, recipe: Recipe) -> None:
@@ -145,14 +155,6 @@ def test_a_teacher_is_followed_and_left_alone(tmp_path: Path, recipe: Recipe) ->
     # This teacher calls everything person, and weighs more than the labels.
     with torch.no_grad():
         assert float((run.network(torch.zeros(1, 3, 64, 64)) > 0).float().mean()) > 0.7
-
-
-def test_the_rate_warms_up_and_decays(recipe: Recipe) -> None:
-    rates = [rate_factor(step, recipe) for step in range(recipe.steps + 1)]
-    assert rates[:4] == [0.25, 0.5, 0.75, 1.0]
-    assert rates[4] == pytest.approx(1.0)
-    assert all(a > b for a, b in zip(rates[4:], rates[5:], strict=False))
-    assert rates[-1] == pytest.approx(recipe.optimizer.final)
 
 
 def test_bfloat16_can_be_switched_off() -> None:

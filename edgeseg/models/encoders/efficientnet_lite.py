@@ -12,8 +12,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from edgeseg.errors import InputError, UsageError
+from edgeseg.errors import UsageError
 from edgeseg.models.blocks import ConvNormAct, InvertedResidual
+from edgeseg.models.encoders.base import Encoder, not_a_checkpoint, read_state
 
 # (blocks, output channels, expansion, kernel, stride) of the stages, Tan and Le 2019; Lite: no squeeze-and-excite.
 STAGES = (
@@ -28,14 +29,18 @@ STAGES = (
 STEM = 32
 
 
-class EfficientNetLite0(nn.Module):
-    """Feature maps at strides 2, 4, 8, 16 and, with more than five stages, 32.
+class EfficientNetLite0(Encoder):
+    """Tan and Le 2019, without squeeze-and-excitation. Maps at strides 2, 4, 8, 16 and, from six stages on, 32.
 
     Args:
         blocks: blocks kept of each stage, from the first on; its length says how many stages there are (5 to 7).
         ratio: share of the hidden channels that is kept in each stage, 0 to 1.
         stem: channels of the first convolution, at most 32.
     """
+
+    # Its own input scaling, RGB.
+    mean = (127.0, 127.0, 127.0)
+    std = (128.0, 128.0, 128.0)
 
     def __init__(
         self, blocks: Sequence[int] = (1, 2, 2, 3, 3, 4, 1), ratio: Sequence[float] = (1.0,) * 7, stem: int = STEM
@@ -58,15 +63,24 @@ class EfficientNetLite0(nn.Module):
         last = len(blocks) - 1
         self.taps = (0, 1, 2, 4) if last == 4 else (0, 1, 2, 4, last)
         self.channels = tuple(widths[tap] for tap in self.taps)
+        self.strides = tuple(2 ** (k + 1) for k in range(len(self.taps)))
 
-    def forward(self, x: Tensor) -> list[Tensor]:
-        x = self.stem(x)
-        features = []
-        for index, stage in enumerate(self.stages):
-            x = stage(x)
-            if index in self.taps:
-                features.append(x)
-        return features
+    def parts(self) -> Sequence[tuple[nn.Module, int, bool]]:
+        rows = zip(self.stages, STAGES, strict=False)
+        return [
+            (self.stem, 2, False),
+            *((stage, row[4], index in self.taps) for index, (stage, row) in enumerate(rows)),
+        ]
+
+    def load(self, path: Path) -> None:
+        state = load_imagenet(path).state_dict()
+        wanted = self.state_dict()
+        if any(state[key].shape != value.shape for key, value in wanted.items()):
+            todo = (
+                "Name the file as encoder_weights in a recipe, which slims it on pictures, or give ratio 1 and stem 32"
+            )
+            raise UsageError("a slim encoder cannot take the weights as they are", path, todo)
+        self.load_state_dict({key: state[key] for key in wanted})
 
 
 def load_imagenet(path: Path) -> EfficientNetLite0:
@@ -76,16 +90,11 @@ def load_imagenet(path: Path) -> EfficientNetLite0:
         InputError: the file cannot be read, or is no EfficientNet-Lite0 state_dict.
     """
     encoder = EfficientNetLite0().eval()
+    source = read_state(path, "EfficientNet-Lite0")
     try:
-        source: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
         encoder.load_state_dict(_renamed(encoder, source))
-    except FileNotFoundError:
-        raise InputError(
-            "encoder weights not found", path, "Give encoder_weights=PATH, or null to start fresh"
-        ) from None
-    except (KeyError, RuntimeError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError("not an EfficientNet-Lite0 checkpoint", f"{path} ({reason})", "Give its state_dict") from None
+    except (KeyError, RuntimeError) as error:
+        raise not_a_checkpoint(path, "EfficientNet-Lite0", error) from None
     return encoder
 
 

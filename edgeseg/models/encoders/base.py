@@ -1,0 +1,103 @@
+"""What every encoder has, and how one is dilated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from edgeseg.errors import InputError
+from edgeseg.models.blocks import ConvNormAct
+
+
+class Encoder(nn.Module):
+    """Stages in a row; the output of some of them are the feature maps.
+
+    Attributes:
+        channels: of each feature map, largest map first.
+        strides: input size / size of each feature map.
+        mean, std: RGB on the 0..255 scale; the input is `(x - mean) / std`.
+    """
+
+    channels: tuple[int, ...]
+    strides: tuple[int, ...]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    def parts(self) -> Sequence[tuple[nn.Module, int, bool]]:
+        """(stage, how much it shrinks its input, whether its output is a feature map), in order."""
+        raise NotImplementedError
+
+    def load(self, path: Path) -> None:
+        """Take the weights of an ImageNet checkpoint; InputError where it cannot be read or does not fit."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        features = []
+        for stage, _, tapped in self.parts():
+            x = stage(x)
+            if tapped:
+                features.append(x)
+        return features
+
+
+def dilate(encoder: Encoder, output_stride: int) -> None:
+    """Replace strides beyond `output_stride` by dilation, in place, and correct `encoder.strides`.
+
+    The first convolution of such a stage keeps its dilation, those after it get twice as much: so each reads the
+    pixels that it read before.
+    """
+    stride, rate, strides = 1, 1, []
+    for stage, shrinks, tapped in encoder.parts():
+        if stride * shrinks > output_stride:
+            rate *= shrinks
+            _dilate_stage(stage, rate, shrinks)
+        else:
+            stride *= shrinks
+            if rate > 1:
+                _dilate_stage(stage, rate, 1)
+        if tapped:
+            strides.append(stride)
+    encoder.strides = tuple(strides)
+
+
+def _dilate_stage(stage: nn.Module, rate: int, shrinks: int) -> None:
+    for module in stage.modules():
+        if isinstance(module, ConvNormAct):
+            module.same = None
+        if not isinstance(module, nn.Conv2d):
+            continue
+        here = rate
+        if module.stride != (1, 1):
+            module.stride = (1, 1)
+            here = rate // shrinks
+        if module.kernel_size != (1, 1):
+            module.dilation = (here, here)
+            module.padding = tuple(here * (size // 2) for size in module.kernel_size)
+
+
+def read_state(path: Path, what: str) -> Mapping[str, Tensor]:
+    """The state_dict in a file.
+
+    Raises:
+        InputError: no such file, or no state_dict of `what`.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise InputError(
+            "encoder weights not found", path, "Give encoder_weights=PATH, or null to start fresh"
+        ) from None
+    except Exception as error:  # torch raises whatever its unpickler met
+        raise not_a_checkpoint(path, what, error) from None
+    if not isinstance(state, Mapping):
+        raise not_a_checkpoint(path, what, type(state).__name__)
+    return state
+
+
+def not_a_checkpoint(path: Path, what: str, reason: object) -> InputError:
+    """The error for a file that holds something else."""
+    first = (str(reason).splitlines() or [type(reason).__name__])[0]
+    return InputError(f"not a checkpoint of {what}", f"{path} ({first})", "Give its ImageNet state_dict")
