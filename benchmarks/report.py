@@ -1,6 +1,6 @@
 """Writes every figure that people read, in README and the models' cards, from the JSON that the benchmarks left.
 
-    python benchmarks/report.py            rewrite README.md and edgeseg/zoo/*/card.{md,json}
+    python benchmarks/report.py            rewrite README.md, docs/architectures.md and edgeseg/zoo/*/card.{md,json}
     python benchmarks/report.py --check    exit code 1 where they say something else than the JSON (a test runs this)
 
 Which command wrote a JSON file stands in it under `command`.
@@ -179,10 +179,29 @@ def card_text(body: Mapping[str, Any]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def architectures() -> str:
+    """Size and work of every network."""
+    rows = [
+        [
+            row["network"],
+            "x".join(str(n) for n in row["input"]),
+            "x".join(str(n) for n in row["output"]),
+            f"{row['parameters'] / 1e6:.2f}",
+            f"{row['multiply_accumulates'] / 1e9:.2f}",
+        ]
+        for row in load("architectures").get("rows", [])
+    ]
+    header = ["network (encoder)", "input", "logits", "parameters, millions", "multiply-accumulates, 10^9"]
+    return (
+        "# Networks\n\nOne picture each; counted by `python benchmarks/architectures.py`, written by "
+        f"`python benchmarks/report.py`.\n\n{table(header, rows)}\n"
+    )
+
+
 def outputs() -> dict[Path, str]:
     """Each file that is written here, with its text."""
     readme = ROOT / "README.md"
-    written = {readme: fill(readme.read_text(encoding="utf-8"))}
+    written = {readme: fill(readme.read_text(encoding="utf-8")), ROOT / "docs" / "architectures.md": architectures()}
     for name in MODELS:
         if (ZOO / name / "model.onnx").is_file():
             body = card(name)

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from edgeseg import metrics
+from edgeseg.data.classes import label_table, read_classes
 from edgeseg.data.folder import Sample, list_samples, read_image, read_mask
 from edgeseg.errors import InputError, OutputError, UsageError, nearest
 from edgeseg.types import IGNORE_INDEX, ClassInfo, LabelMap, Result
@@ -98,8 +99,8 @@ def evaluate(
         segmenter: a loaded model.
         data: folder of the set.
         split: name of the split.
-        format: "labels" (values are class ids) or "instances" (values number the objects; for two classes);
-            recognised from the files when None.
+        format: "labels" (values are class ids, or what the set's classes.txt says) or "instances" (values number the
+            objects; for two classes); recognised from the files when None.
         report_dir: folder for overlays of the ten worst pictures of a two-class model; made if it is missing.
         progress: called with (done, total) after each picture.
 
@@ -112,12 +113,15 @@ def evaluate(
         raise UsageError("unknown format", format, nearest(format, FORMATS))
     names = tuple(info.name for info in segmenter.classes)
     samples = list_samples(data, split)
-    chosen = format or _recognize(data, samples, len(names))
+    listed = read_classes(data)
+    chosen = format or ("labels" if listed else _recognize(samples, len(names)))
+    table = label_table(listed, names, data) if listed and chosen == "labels" else None
     matrix = np.zeros((len(names), len(names)), np.int64)
     each: dict[str, float] = {}
     for done, sample in enumerate(samples, 1):
         image = read_image(sample.image)
-        truth = _truth(read_mask(sample.mask, image.shape[:2]), chosen)
+        mask = read_mask(sample.mask, image.shape[:2])
+        truth = table[mask] if table is not None else _truth(mask, chosen)
         try:
             one = metrics.confusion_matrix(truth, segmenter(image).label_map, len(names))
         except UsageError as error:
@@ -148,9 +152,9 @@ def _draw_worst(segmenter: Model, samples: list[Sample], report: EvalReport, fol
         raise OutputError("cannot write the report", f"{folder} ({error.strerror})", "Choose another folder") from None
 
 
-def _recognize(data: Path, samples: list[Sample], classes: int) -> str:
+def _recognize(samples: list[Sample], classes: int) -> str:
     """Instance numbers, if a two-class model meets more than two values that count 1, 2, 3 … in each file."""
-    if classes != 2 or (data / "classes.txt").is_file():
+    if classes != 2:
         return "labels"
     seen = [np.unique(read_mask(sample.mask)) for sample in samples]
     if max(int(ids[ids != IGNORE_INDEX].max(initial=0)) for ids in seen) < classes:

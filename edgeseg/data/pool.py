@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from edgeseg.data.classes import label_table, read_classes
 from edgeseg.data.folder import Sample, list_samples, read_pair
 from edgeseg.errors import InputError
 from edgeseg.types import IGNORE_INDEX, Image, LabelMap
@@ -21,7 +22,8 @@ class SetConfig:
         path: its folder, relative to `--data`.
         split: name of the split.
         weight: share of the samples that come from here, relative to the other sets.
-        labels: file value -> class id; values that are not named become `other`.
+        labels: file value -> class id; values that are not named become `other`. Without both, a classes.txt of the set
+            says which value is which class.
         other: class id of all values that `labels` does not name; None keeps them as they are.
         part: "k/n" keeps every n-th sample from the k-th on; None keeps all.
         without: "k/n" leaves those out.
@@ -41,17 +43,26 @@ class SetConfig:
 
 
 class Pool:
-    """The samples of one set; decoded pictures are kept in memory when `cache` is set.
+    """The samples of one set, their values mapped to class ids.
+
+    Args:
+        root: folder that the set's path is relative to.
+        config: the set.
+        classes: how many classes there are.
+        names: their names by id, to read the set's classes.txt by; empty: the files hold class ids.
+        cache: keep decoded pictures in memory.
 
     Raises:
         InputError: an unreadable file, a mask of another size, or a label that is no class, naming the file.
     """
 
-    def __init__(self, root: Path, config: SetConfig, classes: int, cache: bool = True) -> None:
+    def __init__(
+        self, root: Path, config: SetConfig, classes: int, names: Sequence[str] = (), cache: bool = True
+    ) -> None:
         self.config, self.classes = config, classes
         self.samples = _parts(list_samples(root / config.path, config.split), config)
         self._cache: list[tuple[Image, LabelMap] | None] | None = [None] * len(self.samples) if cache else None
-        self._table = _label_table(config)
+        self._table = _label_table(config, root / config.path, names)
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -93,7 +104,10 @@ def _parts(samples: list[Sample], config: SetConfig) -> list[Sample]:
     return [sample for index, sample in enumerate(samples) if index in keep]
 
 
-def _label_table(config: SetConfig) -> LabelMap:
+def _label_table(config: SetConfig, folder: Path, names: Sequence[str]) -> LabelMap:
+    listed = read_classes(folder) if names and not config.labels and config.other is None else ()
+    if listed:
+        return label_table(listed, names, folder)
     table = np.arange(256, dtype=np.uint8)
     if config.other is not None:
         table[:] = config.other

@@ -1,7 +1,8 @@
 """Networks, by name. A plain table: each entry builds a `SemanticNetwork` from keyword arguments.
 
 Every semantic network maps float32 [N, 3, H, W] (RGB, `(x - mean) / std` on the 0..255 scale) to logits
-[N, C, H, W], C = 1 (the foreground) for two classes, and says its `mean`, `std` and `stride`.
+[N, C, H, W], C = 1 (the foreground) for two classes, and says its `mean`, `std` and `stride`. The classic `unet` alone
+gives the middle of the picture only.
 """
 
 from __future__ import annotations
@@ -29,8 +30,25 @@ def _deeplabv3plus(**arguments: Any) -> SemanticNetwork:
     return DeepLabV3Plus(**arguments)
 
 
+def _unet(**arguments: Any) -> SemanticNetwork:
+    from edgeseg.models.unet import UNet
+
+    return UNet(**arguments)
+
+
+def _reference(kind: str, **arguments: Any) -> SemanticNetwork:
+    from edgeseg.models import references
+
+    network: SemanticNetwork = getattr(references, kind)(**arguments)
+    return network
+
+
 REGISTRY: Mapping[str, Callable[..., SemanticNetwork]] = {
     "unet_lite": _unet_lite,
+    "unet": _unet,
+    "segnet": partial(_reference, "SegNet"),
+    "fcn8s": partial(_reference, "FCN8s"),
+    "fastscnn": partial(_reference, "FastSCNN"),
     **{f"deeplabv3plus_{encoder}": partial(_deeplabv3plus, encoder=encoder) for encoder in ENCODERS},
 }
 

@@ -1,29 +1,34 @@
-"""What every semantic network is: an encoder, something on top of it, logits."""
+"""What every semantic network is, with an encoder or without."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
-from edgeseg.models.encoders.base import Encoder
+from edgeseg.models.encoders.base import MEAN, STD, Encoder, Triple
 
 
 class SemanticNetwork(nn.Module):
     """float32 [N, 3, H, W], normalized RGB, H and W multiples of `stride` -> logits [N, classes, H, W].
 
     Attributes:
-        encoder: where its features come from; its weights alone come from ImageNet.
         stride: what height and width of the input must be multiples of.
         mean, std: RGB on the 0..255 scale; the input is `(x - mean) / std`.
     """
 
-    def __init__(self, encoder: Encoder) -> None:
+    def __init__(self, stride: int, mean: Triple = MEAN, std: Triple = STD) -> None:
         super().__init__()
-        self.encoder = encoder
-        self.stride = encoder.strides[-1]
-        self.mean, self.std = encoder.mean, encoder.std
+        self.stride, self.mean, self.std = stride, mean, std
 
     def forward(self, x: Tensor) -> Tensor:
         raise NotImplementedError
+
+
+class EncodedNetwork(SemanticNetwork):
+    """A semantic network on an encoder whose weights may come from ImageNet."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        super().__init__(encoder.strides[-1], encoder.mean, encoder.std)
+        self.encoder = encoder
 
     def head_state(self) -> dict[str, Tensor]:
         """All that is not the encoder's, by its name in `state_dict`."""

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgeseg.errors import UsageError
-from edgeseg.models.base import SemanticNetwork
+from edgeseg.models.base import EncodedNetwork
 from edgeseg.models.blocks import ConvNormAct, SeparableConv
 from edgeseg.models.encoders import build_encoder
 from edgeseg.models.ops import UpsampleCropConcat
@@ -52,7 +52,7 @@ class ASPP(nn.Module):
         return mixed
 
 
-class DeepLabV3Plus(SemanticNetwork):
+class DeepLabV3Plus(EncodedNetwork):
     """Encoder, ASPP, and a decoder that joins the encoder's stride-4 map.
 
     Args:

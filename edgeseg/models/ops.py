@@ -28,8 +28,7 @@ def upsample_crop_concat(deep: Tensor, skip: Tensor, scale: int = 2, mode: str =
     rows, columns = skip.shape[-2] - height, skip.shape[-1] - width
     if rows < 0 or columns < 0:
         raise ValueError(f"skip {tuple(skip.shape)} is smaller than the upsampled map {tuple(up.shape)}")
-    top, left = rows // 2, columns // 2
-    return torch.cat([skip[..., top : top + height, left : left + width], up], dim=1)
+    return torch.cat([center_crop(skip, height, width), up], dim=1)
 
 
 class UpsampleCropConcat(nn.Module):
@@ -44,3 +43,9 @@ class UpsampleCropConcat(nn.Module):
 
     def extra_repr(self) -> str:
         return f"scale={self.scale}, mode={self.mode}"
+
+
+def center_crop(values: Tensor, height: int, width: int) -> Tensor:
+    """The middle `height` x `width` of the last two dimensions, as copy-and-crop takes it."""
+    top, left = (values.shape[-2] - height) // 2, (values.shape[-1] - width) // 2
+    return values[..., top : top + height, left : left + width]

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgeseg.errors import UsageError
-from edgeseg.models.base import SemanticNetwork
+from edgeseg.models.base import EncodedNetwork
 from edgeseg.models.blocks import ConvNormAct, SeparableConv
 from edgeseg.models.encoders import build_encoder
 from edgeseg.models.ops import UpsampleCropConcat
@@ -32,7 +32,7 @@ class DecoderStep(nn.Module):
         return mixed
 
 
-class UNetLite(SemanticNetwork):
+class UNetLite(EncodedNetwork):
     """U-Net decoder, depthwise separable.
 
     The way from the last decoder step to full size is a sub-pixel convolution (Shi et al. 2016): at stride 4, sixteen

@@ -15,6 +15,7 @@ from edgeseg.data.scenes import SceneMaker
 from edgeseg.models import build
 from edgeseg.models.base import SemanticNetwork
 from edgeseg.models.blocks import freeze_norms
+from edgeseg.models.ops import center_crop
 from edgeseg.train.average import WeightAverage
 from edgeseg.train.checkpoint import read_checkpoint, save_checkpoint
 from edgeseg.train.criterion import make_criterion
@@ -54,8 +55,8 @@ class Run:
         self.network: SemanticNetwork = build(
             recipe.network.name, classes=1 if count == 2 else count, **recipe.network.args
         )
-        self.pools = [Pool(data, item, count) for item in recipe.train]
-        self.val = {item.path: Pool(data, item, count) for item in recipe.val}
+        self.pools = [Pool(data, item, count, recipe.classes) for item in recipe.train]
+        self.val = {item.path: Pool(data, item, count, recipe.classes) for item in recipe.val}
         self.maker = SceneMaker(self.pools, recipe.scenes)
         self.teacher = _frozen(teacher) if teacher is not None else None
         self.criterion = make_criterion(recipe.loss, count)
@@ -126,7 +127,9 @@ class Run:
         x = normalize(images, self.network)
         with torch.autocast("cpu", torch.bfloat16, enabled=use_bfloat16(self.recipe.amp)):
             logits = self.network(x)
-        logits, target = logits.float(), masks.long()
+        logits = logits.float()
+        # The classic U-Net answers for the middle of its picture.
+        target = center_crop(masks, logits.shape[-2], logits.shape[-1]).long()
         loss = self.criterion(logits, target)
         if self.teacher is not None:
             with torch.no_grad():

@@ -56,7 +56,8 @@ class Recipe:
         val: data sets to measure on; never test splits.
         steps: optimizer steps in all.
         phases: sizes and batch sizes over the run.
-        encoder_weights: ImageNet checkpoint of the encoder, relative to `--data`; None starts fresh.
+        encoder_weights: ImageNet checkpoint of the encoder, relative to `--data` or to where the command runs; None
+            starts fresh.
         init: a checkpoint, an fp32 model file or a shipped model to start from; None for the encoder weights. A wider
             network of the same stages is slimmed to this one.
         teacher: a checkpoint, an fp32 model file or a shipped model whose probabilities are learned too; None for none.

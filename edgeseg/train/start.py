@@ -11,7 +11,7 @@ from torch import Tensor
 
 from edgeseg.data.scenes import SceneMaker
 from edgeseg.errors import UsageError
-from edgeseg.models.base import SemanticNetwork
+from edgeseg.models.base import EncodedNetwork, SemanticNetwork
 from edgeseg.models.encoders.base import Encoder, dilate
 from edgeseg.models.encoders.efficientnet_lite import EfficientNetLite0, load_imagenet
 from edgeseg.models.slimming import is_wider, slim_encoder
@@ -38,23 +38,36 @@ def start(
         InputError: the ImageNet checkpoint cannot be read.
         UsageError: `init` has another decoder, or a narrower or shorter encoder.
     """
-    if trained is not None:
-        if _shapes(trained.state_dict()) == _shapes(network.state_dict()):
-            network.load_state_dict(trained.state_dict())
-            return
+    if trained is not None and _shapes(trained.state_dict()) == _shapes(network.state_dict()):
+        network.load_state_dict(trained.state_dict())
+    elif trained is not None:
+        if not (isinstance(network, EncodedNetwork) and isinstance(trained, EncodedNetwork)):
+            seen = f"{recipe.init}, for {recipe.network.name}"
+            raise UsageError(
+                "init is another network than the recipe's", seen, "Give one of the same name and arguments"
+            )
         _take_head(network, trained, recipe)
         _fill(network, trained.encoder, recipe, maker)
     elif recipe.encoder_weights:
-        path = data / recipe.encoder_weights
-        if isinstance(network.encoder, EfficientNetLite0):
-            encoder = load_imagenet(path)
-            dilate(encoder, network.encoder.strides[-1])
-            _fill(network, encoder, recipe, maker)
-        else:
-            network.encoder.load(path)
+        if not isinstance(network, EncodedNetwork):
+            raise UsageError("the network has no encoder", recipe.network.name, "Leave encoder_weights out")
+        _load_imagenet(network, recipe, data, maker)
 
 
-def _take_head(network: SemanticNetwork, trained: SemanticNetwork, recipe: Recipe) -> None:
+def _load_imagenet(network: EncodedNetwork, recipe: Recipe, data: Path, maker: SceneMaker) -> None:
+    name = str(recipe.encoder_weights)
+    path = data / name
+    if not path.is_file() and Path(name).is_file():
+        path = Path(name)
+    if isinstance(network.encoder, EfficientNetLite0):
+        encoder = load_imagenet(path)
+        dilate(encoder, network.encoder.strides[-1])
+        _fill(network, encoder, recipe, maker)
+    else:
+        network.encoder.load(path)
+
+
+def _take_head(network: EncodedNetwork, trained: EncodedNetwork, recipe: Recipe) -> None:
     own, other = network.head_state(), trained.head_state()
     if _shapes(own) != _shapes(other):
         cause = "init has another decoder or other classes than the recipe's network"
@@ -63,7 +76,7 @@ def _take_head(network: SemanticNetwork, trained: SemanticNetwork, recipe: Recip
     network.load_state_dict(other, strict=False)
 
 
-def _fill(network: SemanticNetwork, encoder: Encoder, recipe: Recipe, maker: SceneMaker) -> None:
+def _fill(network: EncodedNetwork, encoder: Encoder, recipe: Recipe, maker: SceneMaker) -> None:
     own = network.encoder
     if _shapes(encoder.state_dict()) == _shapes(own.state_dict()):
         own.load_state_dict(encoder.state_dict())

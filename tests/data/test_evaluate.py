@@ -73,6 +73,15 @@ def test_the_report_draws_the_worst(tmp_path: Path) -> None:
     assert cv2.imread(str(tmp_path / "report" / names[0])).shape == (24, 32, 3)
 
 
+def test_values_are_read_by_the_set_s_class_list(tmp_path: Path) -> None:
+    root = write_set(tmp_path / "set")
+    (root / "classes.txt").write_text("0 void\n1 person")
+    # The left half is all that the model says; of what counts, the person's pixels, everything is found.
+    report = evaluate(Constant(), root, "train")
+    assert report.matrix[0].sum() == 0
+    assert report.matrix[1].sum() == 64 + 72
+
+
 def test_camvid_is_not_taken_for_instances(shared: Path) -> None:
-    with pytest.raises(InputError, match="a label is no class"):
+    with pytest.raises(InputError, match="a class that the model has not: Sky"):
         evaluate(Constant(), shared / "data" / "camvid", "val")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import cv2
@@ -77,6 +78,33 @@ def test_sgd_with_other_losses_resumes_too(tmp_path: Path, recipe: Recipe) -> No
     Run(other, tmp_path, tmp_path / "parts").fit()
     whole, parts = weights(tmp_path / "whole"), weights(tmp_path / "parts")
     assert all(torch.equal(whole[key], parts[key]) for key in whole)
+
+
+@pytest.mark.parametrize(
+    ("network", "size"),
+    [
+        ("{name: unet, args: {width: 4, norm: true}}", 188),
+        ("{name: segnet, args: {width: 0.1}}", 64),
+        ("{name: fcn8s, args: {width: 0.1}}", 64),
+        ("{name: fastscnn}", 64),
+        ("{name: deeplabv3plus_mobilenet_v2, args: {width: 16, multiplier: 0.25}}", 64),
+    ],
+)
+def test_each_kind_of_network_trains(tmp_path: Path, recipe: Recipe, network: str, size: int) -> None:
+    changes = [
+        f"network={network}",
+        f"size=[{size}, {size}]",
+        f"phases=[{{until: 1, sizes: [[{size}, {size}]], batch: 4}}]",
+        "steps=40",
+        "scenes={}",
+        "optimizer.warmup=1",
+    ]
+    run = Run(load_recipe(tmp_path / "toy.yaml", changes), tmp_path, tmp_path / "run")
+    run.fit()
+    lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    losses = [line["loss"] for line in lines if "loss" in line]
+    assert losses[-1] < losses[0]
+    assert 0.0 <= run.validate()["iou/toy"] <= 1.0
 
 
 def test_another_seed_gives_other_weights(tmp_path: Path, recipe: Recipe) -> None:

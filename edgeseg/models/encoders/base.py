@@ -11,6 +11,12 @@ from torch import Tensor, nn
 from edgeseg.errors import InputError
 from edgeseg.models.blocks import ConvNormAct
 
+Triple = tuple[float, float, float]
+
+# ImageNet's mean and deviation, RGB on the 0..255 scale, https://docs.pytorch.org/vision/stable/models.html.
+MEAN: Triple = (123.675, 116.28, 103.53)
+STD: Triple = (58.395, 57.12, 57.375)
+
 
 class Encoder(nn.Module):
     """Stages in a row; the output of some of them are the feature maps.
@@ -23,8 +29,8 @@ class Encoder(nn.Module):
 
     channels: tuple[int, ...]
     strides: tuple[int, ...]
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: Triple
+    std: Triple
 
     def parts(self) -> Sequence[tuple[nn.Module, int, bool]]:
         """(stage, how much it shrinks its input, whether its output is a feature map), in order."""

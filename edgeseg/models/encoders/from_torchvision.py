@@ -11,11 +11,7 @@ from typing import Any, cast
 
 from torch import nn
 
-from edgeseg.models.encoders.base import Encoder, not_a_checkpoint, read_state
-
-# ImageNet's, https://docs.pytorch.org/vision/stable/models.html, on the 0..255 scale.
-MEAN = (123.675, 116.28, 103.53)
-STD = (58.395, 57.12, 57.375)
+from edgeseg.models.encoders.base import MEAN, STD, Encoder, not_a_checkpoint, read_state
 
 
 class _FromTorchvision(Encoder):

@@ -1,0 +1,77 @@
+"""Parameters, multiply-accumulates and output shapes of every network; nothing is timed.
+
+    python benchmarks/architectures.py [--json benchmarks/results/architectures.json]
+
+Counted by torch (`torch.utils.flop_counter`: convolutions and matrix products, two operations a multiply-accumulate) on
+tensors without data. `python benchmarks/report.py` writes docs/architectures.md from the JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from edgeseg.calib.model_file import read_model
+from edgeseg.cli.output import write_json
+from edgeseg.models import REGISTRY, build
+from edgeseg.models.encoders import ENCODERS
+from edgeseg.runtime.zoo import find_model, list_models
+
+CLASSES, SIZE = 11, (384, 480)
+# The classic U-Net is shown as published.
+OWN = {"unet": (2, (572, 572))}
+
+
+def entries() -> Iterator[tuple[str, str, dict[str, Any], int, tuple[int, int]]]:
+    """(label, network, arguments, classes, size) of each row."""
+    for name in REGISTRY:
+        classes, size = OWN.get(name, (CLASSES, SIZE))
+        variants = ENCODERS if name == "unet_lite" else [None]
+        for encoder in variants:
+            label = f"{name} ({encoder})" if encoder else name
+            yield label, name, {"encoder": encoder} if encoder else {}, classes, size
+    for item in list_models():
+        name = item["name"]
+        _, manifest = read_model(find_model(name).files["fp32"])
+        network = manifest.architecture
+        size = (manifest.height, manifest.width)
+        yield f"shipped: {name}", network["name"], dict(network.get("args", {})), 1, size
+
+
+def measure(network: str, arguments: dict[str, Any], classes: int, size: tuple[int, int]) -> dict[str, Any]:
+    """Figures of one network for one picture."""
+    with torch.device("meta"):
+        model = build(network, classes=classes, **arguments).eval()
+        picture = torch.zeros(1, 3, *size)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        logits = model(picture)
+    return {
+        "input": [1, 3, *size],
+        "output": list(logits.shape),
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "multiply_accumulates": counter.get_total_flops() // 2,
+    }
+
+
+def main() -> None:
+    """Count, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", default=str(Path(__file__).parent / "results" / "architectures.json"))
+    args = parser.parse_args()
+    rows = []
+    for label, network, arguments, classes, size in entries():
+        row = {"network": label, **measure(network, arguments, classes, size)}
+        rows.append(row)
+        print(
+            f"{label:44s} {row['parameters'] / 1e6:8.2f} M {row['multiply_accumulates'] / 1e9:8.2f} G {row['output']}"
+        )
+    write_json({"command": "python benchmarks/architectures.py", "torch": torch.__version__, "rows": rows}, args.json)
+
+
+if __name__ == "__main__":
+    main()
