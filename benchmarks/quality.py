@@ -22,7 +22,8 @@ import numpy as np
 
 from edgeseg import metrics
 from edgeseg.cli.output import write_json
-from edgeseg.data.folder import list_samples, read_image, read_mask
+from edgeseg.data.folder import list_samples, read_pair
+from edgeseg.data.masks import read_image, read_mask
 from edgeseg.data.shared import shared_root
 from edgeseg.machine import describe
 from edgeseg.runtime.backends import installed
@@ -44,8 +45,8 @@ def load_pictures(root: Path) -> Pictures:
     pictures: Pictures = {}
     for name, split in SETS:
         pairs = [
-            (read_image(s.image), (read_mask(s.mask) > 0).astype(np.uint8))
-            for s in list_samples(root / "data" / name, split)
+            (image, (mask > 0).astype(np.uint8))
+            for image, mask in map(read_pair, list_samples(root / "data" / name, split))
         ]
         pictures[f"{name} {split}"] = list(pairs)
     # The dancer's audience is not labelled: only what lies inside her mask counts.

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from edgeseg.data.folder import IMAGE_SUFFIXES, read_image
+from edgeseg.data.folder import IMAGE_SUFFIXES
+from edgeseg.data.masks import read_image
 from edgeseg.errors import InputError, UsageError
 from edgeseg.manifest import Manifest
 from edgeseg.types import Image

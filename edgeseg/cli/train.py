@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from edgeseg.models.base import SemanticNetwork
+    from edgeseg.train.recipe import Recipe
 
 HELP = "train a model by a recipe; the same command resumes a stopped run"
 EXAMPLE = "edgeseg train recipes/person.yaml --data ../shared --out runs/person optimizer.lr=0.001"
@@ -21,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("changes", nargs="*", metavar="key=value", help="replaces one value of the recipe")
     parser.add_argument("--data", type=Path, default=Path(), metavar="DIR", help="folders in the recipe start here")
     parser.add_argument("--out", type=Path, metavar="RUN", help="the run's folder (default runs/NAME of the recipe)")
+    parser.add_argument("--check", action="store_true", help="read all pictures, count their classes, and end")
     parser.add_argument("--stop-at", type=whole("step", 1), metavar="STEP", help="leave a checkpoint there and end")
 
 
@@ -33,6 +35,8 @@ def handle(args: argparse.Namespace) -> int:
     from edgeseg.train.recipe import load_recipe
 
     recipe = load_recipe(args.recipe, args.changes)
+    if args.check:
+        return check(recipe, args.data)
     out = args.out or Path("runs") / recipe.name
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -50,4 +54,23 @@ def handle(args: argparse.Namespace) -> int:
         return 0
     done = out / CHECKPOINT
     print(f"{done}: step {run.step} of {recipe.steps}; next: edgeseg export {done} -o model.onnx")
+    return 0
+
+
+def check(recipe: Recipe, data: Path) -> int:
+    """Read every picture that the recipe names; the first bad file is an error."""
+    from tqdm import tqdm
+
+    from edgeseg.data.check import check_set, table, unseen
+    from edgeseg.data.pool import Pool
+    from edgeseg.runtime.notices import warn
+
+    count, reports = len(recipe.classes), []
+    for item in (*recipe.train, *recipe.val):
+        pool = Pool(data, item, count, recipe.classes, cache=False)
+        with tqdm(total=len(pool), unit="picture", desc=item.path, leave=False) as bar:
+            reports.append(check_set(pool, lambda: bar.update(1)))
+    print(table(reports, recipe.classes))
+    for name in unseen(reports[: len(recipe.train)], recipe.classes):
+        warn(f"no training picture shows {name}")
     return 0

@@ -11,7 +11,7 @@ import numpy as np
 
 from edgeseg import metrics
 from edgeseg.data.classes import label_table, read_classes
-from edgeseg.data.folder import Sample, list_samples, read_image, read_mask
+from edgeseg.data.folder import Sample, list_samples, read_pair
 from edgeseg.errors import InputError, OutputError, UsageError, nearest
 from edgeseg.types import IGNORE_INDEX, ClassInfo, LabelMap, Result
 
@@ -119,8 +119,7 @@ def evaluate(
     matrix = np.zeros((len(names), len(names)), np.int64)
     each: dict[str, float] = {}
     for done, sample in enumerate(samples, 1):
-        image = read_image(sample.image)
-        mask = read_mask(sample.mask, image.shape[:2])
+        image, mask = read_pair(sample)
         truth = table[mask] if table is not None else _truth(mask, chosen)
         try:
             one = metrics.confusion_matrix(truth, segmenter(image).label_map, len(names))
@@ -144,7 +143,7 @@ def _draw_worst(segmenter: Model, samples: list[Sample], report: EvalReport, fol
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for place, (stem, value) in enumerate(report.worst(10)):
-            picture = segmenter(read_image(by_stem[stem].image)).overlay()
+            picture = segmenter(by_stem[stem].read_image()).overlay()
             (folder / f"worst-{place}-{stem}-iou{value:.3f}.png").write_bytes(
                 cv2.imencode(".png", picture)[1].tobytes()
             )
@@ -156,7 +155,7 @@ def _recognize(samples: list[Sample], classes: int) -> str:
     """Instance numbers, if a two-class model meets more than two values that count 1, 2, 3 … in each file."""
     if classes != 2:
         return "labels"
-    seen = [np.unique(read_mask(sample.mask)) for sample in samples]
+    seen = [np.unique(sample.read_mask()) for sample in samples]
     if max(int(ids[ids != IGNORE_INDEX].max(initial=0)) for ids in seen) < classes:
         return "labels"
     counted = all(np.array_equal(ids[ids > 0], np.arange(1, np.count_nonzero(ids) + 1)) for ids in seen)

@@ -16,7 +16,13 @@ from edgeseg.train.recipe import Recipe
 
 
 def save_checkpoint(
-    path: Path, recipe: Recipe, step: int, network: nn.Module, average: WeightAverage, optimizer: torch.optim.Optimizer
+    path: Path,
+    recipe: Recipe,
+    step: int,
+    network: nn.Module,
+    average: WeightAverage,
+    optimizer: torch.optim.Optimizer,
+    best: float | None = None,
 ) -> None:
     """Write the state after `step` steps aside, then rename it over `path`."""
     body = {
@@ -29,6 +35,7 @@ def save_checkpoint(
         "fit": recipe.fit,
         "recipe": _plain(dataclasses.asdict(recipe)),
         "step": step,
+        "best": best,
         "network": network.state_dict(),
         "ema": average.network.state_dict(),
         "ema_updates": average.updates,

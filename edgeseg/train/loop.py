@@ -28,10 +28,11 @@ from edgeseg.train.start import normalize, start
 from edgeseg.train.validate import mean_iou
 
 CHECKPOINT = "last.pt"
+BEST = "best.pt"
 
 
 class Run:
-    """One training run in a folder: `last.pt`, `log.jsonl` and TensorBoard events.
+    """One training run in a folder: `last.pt`, `best.pt` (by validation), `log.jsonl` and TensorBoard events.
 
     Args:
         recipe: what to do.
@@ -61,6 +62,7 @@ class Run:
         self.teacher = _frozen(teacher) if teacher is not None else None
         self.criterion = make_criterion(recipe.loss, count)
         self.step = 0
+        self.best: float | None = None
         out.mkdir(parents=True, exist_ok=True)
         saved = out / CHECKPOINT
         body = read_checkpoint(saved) if saved.exists() else None
@@ -80,7 +82,7 @@ class Run:
         self.average.network.load_state_dict(body["ema"])
         self.average.updates = body["ema_updates"]
         self.optimizer.load_state_dict(body["optimizer"])
-        self.step = body["step"]
+        self.step, self.best = body["step"], body.get("best")
 
     def fit(self, stop_at: int | None = None) -> None:
         """Train from the present step to the recipe's last, or to `stop_at`, and leave a checkpoint there."""
@@ -113,10 +115,10 @@ class Run:
                             "images_per_s": round(rate, 2),
                         },
                     )
+                if self.step % self.recipe.val_every == 0 or self.step == last:
+                    self._validated(board)
                 if self.step % self.recipe.checkpoint_every == 0 or self.step == last:
                     self.save()
-                if self.step % self.recipe.val_every == 0 or self.step == last:
-                    self._log(board, self.validate())
 
     def _rate(self) -> float:
         return rate_factor(self.step, self.recipe.steps, self.recipe.optimizer)
@@ -149,9 +151,18 @@ class Run:
             f"iou/{name}": mean_iou(self.average.network, pool, self.recipe.size) for name, pool in self.val.items()
         }
 
-    def save(self) -> None:
-        """Write the checkpoint."""
-        save_checkpoint(self.out / CHECKPOINT, self.recipe, self.step, self.network, self.average, self.optimizer)
+    def _validated(self, board: Any) -> None:
+        values = self.validate()
+        self._log(board, values)
+        score = sum(values.values()) / len(values) if values else None
+        if score is not None and (self.best is None or score > self.best):
+            self.best = score
+            self.save(BEST)
+
+    def save(self, name: str = CHECKPOINT) -> None:
+        """Write a checkpoint into the run's folder."""
+        state = (self.network, self.average, self.optimizer)
+        save_checkpoint(self.out / name, self.recipe, self.step, *state, best=self.best)
 
     def _log(self, board: Any, values: dict[str, float]) -> None:
         for name, value in values.items():

@@ -85,6 +85,23 @@ def test_a_narrower_run_starts_from_the_first_and_resumes_without_it(workshop: P
     assert steps[-1] == 4
 
 
+def test_check_counts_classes_and_names_the_bad_file(workshop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["train", workshop / "toy.yaml", "--data", workshop, "--check"]
+    assert call(*words) == 0
+    out = capsys.readouterr().out
+    assert "toy, train: 4 pictures, 0.0% not counted" in out
+    shares = [float(line.split()[1].rstrip("%")) for line in out.splitlines() if line.startswith("  disc")]
+    # A disc of radius 24 on 96 x 96 pixels.
+    assert shares == pytest.approx([100 * np.pi * 24**2 / 96**2] * 2, abs=0.5)
+    assert call(*words, "classes=[background, disc, square]") == 0
+    assert "no training picture shows square" in capsys.readouterr().err
+    bad = workshop / "bad"
+    shutil.copytree(workshop / "toy", bad)
+    cv2.imwrite(str(bad / "masks" / "c.png"), np.full((96, 96), 7, np.uint8))
+    assert call(*words, "train=[{path: bad}]") == 3
+    assert "unknown class id: 7 in" in capsys.readouterr().err
+
+
 def test_biases_are_corrected_on_frames(workshop: Path) -> None:
     assert quantize(workshop, "--frames", workshop / "toy" / "images") == 0
     _, manifest = read_model(workshop / "model.int8.onnx")

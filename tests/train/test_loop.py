@@ -116,6 +116,17 @@ def test_another_seed_gives_other_weights(tmp_path: Path, recipe: Recipe) -> Non
     assert not all(torch.equal(first[key], second[key]) for key in first)
 
 
+def test_the_best_weights_are_kept_over_a_stop(tmp_path: Path, recipe: Recipe) -> None:
+    often = load_recipe(tmp_path / "toy.yaml", ["val_every=1", "checkpoint_every=1"])
+    Run(often, tmp_path, tmp_path / "run").fit(stop_at=5)
+    Run(often, tmp_path, tmp_path / "run").fit()
+    lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    scores = {line["step"]: line["iou/toy"] for line in lines if "iou/toy" in line}
+    best = read_checkpoint(tmp_path / "run" / "best.pt")
+    assert len(scores) == 8
+    assert (best["step"], best["best"]) == (max(scores, key=lambda step: (scores[step], -step)), max(scores.values()))
+
+
 def test_it_learns(tmp_path: Path, recipe: Recipe) -> None:
     longer = load_recipe(tmp_path / "toy.yaml", ["steps=60", "scenes.paste=0", "scenes.empty=0"])
     run = Run(longer, tmp_path, tmp_path / "learn")
