@@ -32,7 +32,7 @@ class Manifest:
         height: rows of the input `image`, pixels.
         width: columns of the input `image`, pixels.
         task: "semantic" or "instance".
-        fit: how a frame becomes height x width: "stretch" or "letterbox".
+        fit: how a frame becomes height x width: "stretch" or "letterbox"; tiled models cut it at its own scale.
         color_order: channel order of the input; always "BGR".
         outputs: names of the file's outputs, in order.
         output_height: rows of `label_map`; less than `height` for unpadded networks.
@@ -80,6 +80,11 @@ class Manifest:
     def two_class(self) -> bool:
         """True where the file also gives `probability`, the foreground's share of 255."""
         return "probability" in self.outputs
+
+    @property
+    def tiled(self) -> bool:
+        """True for a model that answers for the middle of its input only: frames are cut into overlapping tiles."""
+        return (self.output_height, self.output_width) != (self.height, self.width)
 
     @property
     def class_names(self) -> tuple[str, ...]:

@@ -36,16 +36,18 @@ def load_for_export(source: Path | str, size: tuple[int, int] | None = None) -> 
     """
     path = _locate(source)
     model, manifest = _from_onnx(path) if path.suffix == ".onnx" else _from_checkpoint(path)
-    return model.eval(), manifest if size is None else resized(manifest, size)
+    return model.eval(), resized(manifest, size or (manifest.height, manifest.width), model)
 
 
-def resized(manifest: Manifest, size: tuple[int, int]) -> Manifest:
-    """The manifest for another input size (height, width), its labels at the same size."""
+def resized(manifest: Manifest, size: tuple[int, int], model: nn.Module) -> Manifest:
+    """The manifest for an input size (height, width), and for what `model` then gives."""
     height, width = size
     if min(size) < 1:
         raise UsageError("impossible size", f"{height}x{width}", "Give HEIGHTxWIDTH in pixels, such as 144x256")
+    rows, columns = model.output_size(height, width)  # type: ignore[operator]
+    offset = ((height - rows) // 2, (width - columns) // 2)
     return dataclasses.replace(
-        manifest, height=height, width=width, output_height=height, output_width=width, offset=(0, 0)
+        manifest, height=height, width=width, output_height=rows, output_width=columns, offset=offset
     )
 
 

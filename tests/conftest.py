@@ -15,7 +15,7 @@ from edgeseg.types import ClassInfo
 
 TESTS = Path(__file__).resolve().parent
 # These train, export or calibrate: they are left out where torch is not installed (`make test-pythons`).
-NEED_TORCH = ("models", "train", "export", "calib", "cli/test_training_verbs.py")
+NEED_TORCH = ("models", "train", "export", "calib", "cli/test_training_verbs.py", "cli/test_own_data.py")
 
 collect_ignore = [] if find_spec("torch") else list(NEED_TORCH)
 

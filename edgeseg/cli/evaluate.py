@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format", metavar="NAME", help="how masks are meant: labels|instances; recognised unless given"
     )
-    parser.add_argument("--report", type=Path, metavar="DIR", help="write the worst pictures here, result beside truth")
+    parser.add_argument("--report", type=Path, metavar="DIR", help="write a page with the worst pictures here")
     add_json(parser)
 
 

@@ -32,9 +32,9 @@ def handle(args: argparse.Namespace) -> int:
     from edgeseg.export.from_checkpoint import load_for_export
     from edgeseg.runtime.notices import info, warn
     from edgeseg.train.loop import CHECKPOINT, Run
-    from edgeseg.train.recipe import load_recipe
+    from edgeseg.train.recipe import load_recipe, with_classes
 
-    recipe = load_recipe(args.recipe, args.changes)
+    recipe = with_classes(load_recipe(args.recipe, args.changes), args.data)
     if args.check:
         return check(recipe, args.data)
     out = args.out or Path("runs") / recipe.name

@@ -12,6 +12,8 @@ import numpy as np
 from edgeseg import metrics
 from edgeseg.data.classes import label_table, read_classes
 from edgeseg.data.folder import Sample, list_samples, read_pair
+from edgeseg.data.page import Shown, page
+from edgeseg.drawing import draw_labels
 from edgeseg.errors import InputError, OutputError, UsageError, nearest
 from edgeseg.types import IGNORE_INDEX, ClassInfo, LabelMap, Result
 
@@ -27,7 +29,7 @@ class EvalReport:
         data, split, format: what was scored, and how its masks were read.
         class_names: names by id.
         matrix: int64 [classes, classes], pixels of all pictures by true and given class.
-        per_image_iou: foreground IoU of each picture, by file stem; empty for more than two classes.
+        per_image_iou: of each picture, by file stem: the foreground's IoU, or of more than two classes the mean IoU.
         images: number of pictures.
     """
 
@@ -40,7 +42,7 @@ class EvalReport:
     images: int
 
     def worst(self, count: int) -> list[tuple[str, float]]:
-        """File stem and foreground IoU of the worst pictures, worst first."""
+        """File stem and IoU of the worst pictures, worst first."""
         return sorted(self.per_image_iou.items(), key=lambda item: item[1])[:count]
 
     def to_dict(self) -> dict[str, Any]:
@@ -55,10 +57,16 @@ class EvalReport:
             "miou": _rounded(metrics.mean_iou(self.matrix)),
             "iou": {name: _rounded(value) for name, value in zip(self.class_names, each, strict=True)},
         }
-        if self.per_image_iou:
+        if len(self.class_names) == 2:
             values = np.array(list(self.per_image_iou.values()))
             body[f"{self.class_names[FOREGROUND]}_iou_mean_over_images"] = _rounded(float(values.mean()))
             body[f"{self.class_names[FOREGROUND]}_iou_p5"] = _rounded(float(np.percentile(values, 5)))
+        else:
+            body |= {
+                "mean_pixel_accuracy": _rounded(metrics.mean_pixel_accuracy(self.matrix)),
+                "frequency_weighted_iou": _rounded(metrics.frequency_weighted_iou(self.matrix)),
+            }
+        if self.per_image_iou:
             body["worst_images"] = {stem: _rounded(value) for stem, value in self.worst(10)}
         return body
 
@@ -101,7 +109,7 @@ def evaluate(
         split: name of the split.
         format: "labels" (values are class ids, or what the set's classes.txt says) or "instances" (values number the
             objects; for two classes); recognised from the files when None.
-        report_dir: folder for overlays of the ten worst pictures of a two-class model; made if it is missing.
+        report_dir: folder for index.html and the ten worst pictures, each beside result and truth; made if missing.
         progress: called with (done, total) after each picture.
 
     Raises:
@@ -116,37 +124,51 @@ def evaluate(
     listed = read_classes(data)
     chosen = format or ("labels" if listed else _recognize(samples, len(names)))
     table = label_table(listed, names, data) if listed and chosen == "labels" else None
+
+    def truth_of(mask: LabelMap) -> LabelMap:
+        if table is not None:
+            return table[mask]
+        return (mask > 0).astype(np.uint8) if chosen == "instances" else mask
+
     matrix = np.zeros((len(names), len(names)), np.int64)
     each: dict[str, float] = {}
     for done, sample in enumerate(samples, 1):
         image, mask = read_pair(sample)
-        truth = table[mask] if table is not None else _truth(mask, chosen)
         try:
-            one = metrics.confusion_matrix(truth, segmenter(image).label_map, len(names))
+            one = metrics.confusion_matrix(truth_of(mask), segmenter(image).label_map, len(names))
         except UsageError as error:
             raise InputError(error.cause, f"{error.seen} in {sample.mask}", error.todo) from None
         matrix += one
-        if len(names) == 2:
-            each[sample.stem] = metrics.foreground_iou(one)
+        value = metrics.foreground_iou(one) if len(names) == 2 else metrics.mean_iou(one)
+        if not np.isnan(value):
+            each[sample.stem] = value
         if progress:
             progress(done, len(samples))
     report = EvalReport(data.name or str(data), split, chosen, names, matrix, each, len(samples))
     if report_dir is not None:
-        _draw_worst(segmenter, samples, report, report_dir)
+        _write_report(segmenter, samples, report, report_dir, truth_of)
     return report
 
 
-def _draw_worst(segmenter: Model, samples: list[Sample], report: EvalReport, folder: Path) -> None:
+def _write_report(
+    segmenter: Model, samples: list[Sample], report: EvalReport, folder: Path, truth_of: Callable[[LabelMap], LabelMap]
+) -> None:
     import cv2
 
     by_stem = {sample.stem: sample for sample in samples}
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        shown = []
         for place, (stem, value) in enumerate(report.worst(10)):
-            picture = segmenter(by_stem[stem].read_image()).overlay()
-            (folder / f"worst-{place}-{stem}-iou{value:.3f}.png").write_bytes(
-                cv2.imencode(".png", picture)[1].tobytes()
-            )
+            image, mask = read_pair(by_stem[stem])
+            truth = draw_labels(image, truth_of(mask), segmenter.classes)
+            strip = np.hstack([image, segmenter(image).overlay(), truth])
+            file = f"worst-{place}-{stem}-iou{value:.3f}.png"
+            (folder / file).write_bytes(cv2.imencode(".png", strip)[1].tobytes())
+            shown.append(Shown(file, f"{stem}: IoU {value:.3f}"))
+        title = f"{report.data}, {report.split}"
+        text = page(title, report.to_dict(), segmenter.classes, report.matrix, shown)
+        (folder / "index.html").write_text(text, encoding="utf-8")
     except OSError as error:
         raise OutputError("cannot write the report", f"{folder} ({error.strerror})", "Choose another folder") from None
 
@@ -160,10 +182,6 @@ def _recognize(samples: list[Sample], classes: int) -> str:
         return "labels"
     counted = all(np.array_equal(ids[ids > 0], np.arange(1, np.count_nonzero(ids) + 1)) for ids in seen)
     return "instances" if counted else "labels"
-
-
-def _truth(mask: LabelMap, layout: str) -> LabelMap:
-    return (mask > 0).astype(np.uint8) if layout == "instances" else mask
 
 
 def _rounded(value: float) -> float | None:

@@ -1,7 +1,7 @@
-"""Paired geometric transforms: one affine map for image and mask, so that both are resampled once.
+"""Paired geometric transforms: one map for image and mask, so that both are resampled once.
 
-Shift, rotation, shear, zoom, change of aspect, flip and crop are factors of one 3x3 matrix; a chain of library calls
-would interpolate the picture at each step.
+Shift, rotation, shear, zoom, change of aspect, flip and crop are factors of one 3x3 matrix; elastic deformation moves
+its target pixels. A chain of library calls would interpolate the picture at each step.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy.typing as npt
 from edgeseg.types import Image, LabelMap
 
 Matrix = npt.NDArray[np.float64]
+Field = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,10 @@ class Geometric:
         aspect: largest ratio of width to height by which the picture is stretched further, and its inverse.
         shift: largest move either way, as a share of the target's size.
         flip: probability of a mirror image.
+        elastic: probability of an elastic deformation.
+        elastic_px: standard deviation of its displacements, pixels of the target.
+        elastic_grid: points a side on which displacements are drawn; between them they are interpolated cubically
+            (Ronneberger et al. 2015 have 10 pixels on a grid of 3).
     """
 
     plain: float = 0.25
@@ -38,6 +43,9 @@ class Geometric:
     aspect: float = 1.6
     shift: float = 0.2
     flip: float = 0.5
+    elastic: float = 0.0
+    elastic_px: float = 10.0
+    elastic_grid: int = 3
 
 
 def random_matrix(
@@ -65,14 +73,32 @@ def random_matrix(
     return moved
 
 
-def warp(image: Image, mask: LabelMap, matrix: Matrix, target: tuple[int, int]) -> tuple[Image, LabelMap]:
+def random_field(rng: np.random.Generator, target: tuple[int, int], ranges: Geometric) -> Field | None:
+    """Displacements float32 [H, W, 2] (x, y), pixels of the target, or None where this picture is not deformed."""
+    import cv2
+
+    if rng.random() >= ranges.elastic:
+        return None
+    coarse = rng.normal(0.0, ranges.elastic_px, (ranges.elastic_grid, ranges.elastic_grid, 2)).astype(np.float32)
+    return cv2.resize(coarse, (target[1], target[0]), interpolation=cv2.INTER_CUBIC)  # type: ignore[return-value]
+
+
+def warp(
+    image: Image, mask: LabelMap, matrix: Matrix, target: tuple[int, int], field: Field | None = None
+) -> tuple[Image, LabelMap]:
     """Resample picture (bilinear) and mask (nearest) to `target` (height, width); the border is mirrored.
 
     What a shrinking map would skip is averaged first, so that small targets do not alias.
+
+    Args:
+        image: uint8 [H, W, 3].
+        mask: uint8 [H, W].
+        matrix: from source to target pixels.
+        target: (height, width).
+        field: displacements of the target's pixels, by `random_field`.
     """
     import cv2
 
-    size = (target[1], target[0])
     shrink = math.sqrt(abs(np.linalg.det(matrix[:2, :2])))
     small = image
     reduced = matrix
@@ -81,19 +107,33 @@ def warp(image: Image, mask: LabelMap, matrix: Matrix, target: tuple[int, int]) 
         small = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
         sx, sy = small.shape[1] / image.shape[1], small.shape[0] / image.shape[0]
         reduced = matrix @ _move(-0.5, -0.5) @ np.diag([1 / sx, 1 / sy, 1.0]) @ _move(0.5, 0.5)
-    border = cv2.BORDER_REFLECT_101
-    warped = cv2.warpAffine(small, reduced[:2], size, flags=cv2.INTER_LINEAR, borderMode=border)
-    return warped, _warp_mask(mask, matrix, size, border)  # type: ignore[return-value]
+    return _resample(small, reduced, target, field, cv2.INTER_LINEAR), _warp_mask(mask, matrix, target, field)
 
 
-def _warp_mask(mask: LabelMap, matrix: Matrix, size: tuple[int, int], border: int) -> LabelMap:
+def _warp_mask(mask: LabelMap, matrix: Matrix, target: tuple[int, int], field: Field | None) -> LabelMap:
     import cv2
 
     if int(mask.max(initial=0)) > 1:
-        return cv2.warpAffine(mask, matrix[:2], size, flags=cv2.INTER_NEAREST, borderMode=border)  # type: ignore[return-value]
+        return _resample(mask, matrix, target, field, cv2.INTER_NEAREST)
     # A two-class mask is resampled as a picture and cut at one half: its outline then moves with the picture's.
-    soft = cv2.warpAffine(mask * np.uint8(255), matrix[:2], size, flags=cv2.INTER_LINEAR, borderMode=border)
+    soft = _resample(mask * np.uint8(255), matrix, target, field, cv2.INTER_LINEAR)
     return (soft > 127).astype(np.uint8)
+
+
+def _resample(
+    values: npt.NDArray[np.uint8], matrix: Matrix, target: tuple[int, int], field: Field | None, mode: int
+) -> npt.NDArray[np.uint8]:
+    import cv2
+
+    border = cv2.BORDER_REFLECT_101
+    if field is None:
+        return cv2.warpAffine(values, matrix[:2], target[::-1], flags=mode, borderMode=border)  # type: ignore[return-value]
+    back = np.linalg.inv(matrix)
+    rows, columns = np.mgrid[0 : target[0], 0 : target[1]].astype(np.float32)
+    x, y = columns + field[..., 0], rows + field[..., 1]
+    across = (back[0, 0] * x + back[0, 1] * y + back[0, 2]).astype(np.float32)
+    down = (back[1, 0] * x + back[1, 1] * y + back[1, 2]).astype(np.float32)
+    return cv2.remap(values, across, down, mode, borderMode=border)  # type: ignore[return-value]
 
 
 def _move(x: float, y: float) -> Matrix:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from edgeseg.data.geometric import Geometric, random_matrix, warp
+from edgeseg.data.geometric import Geometric, random_field, random_matrix, warp
 from edgeseg.data.photometric import Photometric, change
 from edgeseg.data.pool import Pool
 from edgeseg.types import IGNORE_INDEX, Image, LabelMap
@@ -69,7 +69,9 @@ class SceneMaker:
 
     def _real(self, rng: np.random.Generator, target: tuple[int, int]) -> Pair:
         _, (image, mask) = self._draw(rng, self._shares)
-        return warp(image, mask, random_matrix(rng, mask.shape, target, self.config.geometric), target)
+        matrix = random_matrix(rng, mask.shape, target, self.config.geometric)
+        field = random_field(rng, target, self.config.geometric) if self.config.geometric.elastic else None
+        return warp(image, mask, matrix, target, field)
 
     def _background(self, rng: np.random.Generator, target: tuple[int, int]) -> Pair:
         for _ in range(6):

@@ -19,6 +19,10 @@ class SemanticNetwork(nn.Module):
         super().__init__()
         self.stride, self.mean, self.std = stride, mean, std
 
+    def output_size(self, height: int, width: int) -> tuple[int, int]:
+        """Rows and columns of what comes out, in its middle, for an input of that size; UsageError where none does."""
+        return height, width
+
     def forward(self, x: Tensor) -> Tensor:
         raise NotImplementedError
 

@@ -72,6 +72,10 @@ class UNet(SemanticNetwork):
                 # The paper's initialization, for layers of convolutions and ReLU: deviation sqrt(2 / inputs).
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
 
+    def output_size(self, height: int, width: int) -> tuple[int, int]:
+        check_size(height, width)
+        return valid_length(height), valid_length(width)
+
     def forward(self, x: Tensor) -> Tensor:
         check_size(x.shape[-2], x.shape[-1])
         skips: list[Tensor] = []
@@ -87,7 +91,7 @@ class UNet(SemanticNetwork):
         return logits
 
 
-def output_size(length: int) -> int:
+def valid_length(length: int) -> int:
     """Rows or columns that come out for `length`; 0 where that length cannot be halved four times without a rest."""
     for _ in range(DEPTH):
         length -= 4
@@ -102,7 +106,7 @@ def output_size(length: int) -> int:
 
 def check_size(height: int, width: int) -> None:
     """Raise a UsageError that names the nearest larger size, where the network cannot take this one."""
-    if output_size(height) and output_size(width):
+    if valid_length(height) and valid_length(width):
         return
-    fitting = [next(n for n in range(max(length, 188), length + 250) if output_size(n)) for length in (height, width)]
+    fitting = [next(n for n in range(max(length, 188), length + 250) if valid_length(n)) for length in (height, width)]
     raise UsageError("the U-Net cannot take this size", f"{height}x{width}", f"Use {fitting[0]}x{fitting[1]}")

@@ -32,6 +32,10 @@ class Geometry:
         """The part of `values` [H, W], a map of the model's whole input, that shows the frame; a view."""
         return values[self.top : self.top + self.height, self.left : self.left + self.width]
 
+    def map_of(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """The part of a model's output [1, H, W] that shows the frame, [height, width]; a view."""
+        return self.area(values[0])
+
 
 def fit_geometry(fit: str, frame_height: int, frame_width: int, height: int, width: int) -> Geometry:
     """How a frame of `frame_height` x `frame_width` gets into an input of `height` x `width`.

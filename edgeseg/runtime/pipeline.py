@@ -25,6 +25,7 @@ from edgeseg.runtime.segmenter import Segmenter
 from edgeseg.runtime.sinks.base import Sink, wants_stop
 from edgeseg.runtime.stats import Stats
 from edgeseg.runtime.temporal import Smoother
+from edgeseg.runtime.tiling import Tiling
 from edgeseg.runtime.workers import Workers
 from edgeseg.types import Frame, Result
 
@@ -41,7 +42,7 @@ class _Inferred:
     """What the second thread hands to the third."""
 
     frame: Frame
-    geometry: Geometry
+    geometry: Geometry | Tiling
     outputs: dict[str, npt.NDArray[Any]]
     preprocess_ms: float
     inference_ms: float
@@ -85,7 +86,7 @@ class Pipeline:
         self.source, self.segmenter, self.stats = source, segmenter, stats or Stats()
         self._sinks: list[Sink] = list(sinks)
         self._smoother = smoother
-        self._last_geometry: Geometry | None = None
+        self._last_geometry: Geometry | Tiling | None = None
         newest = policy == "newest" if policy else source.live
         self._inbox: HandOver[Frame] = Mailbox() if newest else Waiting()
         self._inferred: Waiting[_Inferred] = Waiting()

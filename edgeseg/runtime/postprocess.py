@@ -11,6 +11,7 @@ import numpy.typing as npt
 from edgeseg.errors import ModelError, UsageError
 from edgeseg.manifest import Manifest
 from edgeseg.runtime.geometry import Geometry
+from edgeseg.runtime.tiling import Tiling
 from edgeseg.types import LabelMap, Probability
 
 
@@ -44,9 +45,6 @@ class Postprocessor:
     def __init__(self, manifest: Manifest, threshold: float | None = None) -> None:
         if manifest.task != "semantic":
             raise ModelError(f"{manifest.task} models are not in this version", manifest.name, "Use a semantic model")
-        if (manifest.output_height, manifest.output_width) != (manifest.height, manifest.width):
-            seen = f"{manifest.height}x{manifest.width} in, {manifest.output_height}x{manifest.output_width} out"
-            raise ModelError("models with less output than input are not in this version", seen, "Use a padded model")
         if threshold is not None and not manifest.two_class:
             raise UsageError("the model has no foreground probability for a threshold", manifest.name, "Leave it out")
         self.two_class = manifest.two_class
@@ -55,13 +53,13 @@ class Postprocessor:
         self.output = "probability" if self.two_class else "label_map"
 
     def __call__(
-        self, outputs: Mapping[str, npt.NDArray[Any]], geometry: Geometry
+        self, outputs: Mapping[str, npt.NDArray[Any]], geometry: Geometry | Tiling
     ) -> tuple[LabelMap, Probability | None]:
         """Bring one frame's output to the size of the frame.
 
         Args:
             outputs: the model's outputs by name; only the one named by the attribute `output` is read: `probability`
-                uint8 [1, H, W] of a two-class model, `label_map` uint8 [1, H, W] of another.
+                uint8 [1, H, W] of a two-class model, `label_map` uint8 [1, H, W] of another; [n, h, w] of n tiles.
             geometry: from the preprocessor.
 
         Returns:
@@ -71,7 +69,7 @@ class Postprocessor:
         """
         import cv2
 
-        values = geometry.area(outputs[self.output][0])
+        values = geometry.map_of(outputs[self.output])
         size = (geometry.frame_width, geometry.frame_height)
         # A resize to the same size still makes a new array.
         if not self.two_class:

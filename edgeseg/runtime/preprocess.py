@@ -14,6 +14,7 @@ import numpy.typing as npt
 from edgeseg.errors import InputError
 from edgeseg.manifest import Manifest
 from edgeseg.runtime.geometry import Geometry, fit_geometry
+from edgeseg.runtime.tiling import Tiler, Tiling
 from edgeseg.types import Image
 
 # Letterbox borders: near the mean of photographs, so that they are near zero after normalization.
@@ -25,16 +26,20 @@ class Preprocessor:
 
     def __init__(self, manifest: Manifest) -> None:
         self._fit, self._height, self._width = manifest.fit, manifest.height, manifest.width
+        self._tiler = Tiler(manifest) if manifest.tiled else None
 
-    def __call__(self, image: Image) -> tuple[npt.NDArray[np.uint8], Geometry]:
-        """Resize one frame.
+    def __call__(self, image: Image) -> tuple[npt.NDArray[np.uint8], Geometry | Tiling]:
+        """Resize one frame, or cut it into tiles where the model wants that.
 
         Args:
             image: uint8 [H, W, 3] BGR, of any size.
 
         Returns:
-            uint8 [1, height, width, 3] BGR, a new array, and the geometry that undoes the resize.
+            uint8 [1, height, width, 3] BGR (tiles: [n, height, width, 3]), a new array, and what undoes the resize or
+            the cutting.
         """
+        if self._tiler is not None:
+            return self._tiler(image)
         geometry = fit_geometry(self._fit, image.shape[0], image.shape[1], self._height, self._width)
         picture = resize_image(image, geometry.width, geometry.height)
         if (geometry.height, geometry.width) != (self._height, self._width):

@@ -17,6 +17,7 @@ from edgeseg.manifest import PRECISIONS, Manifest
 from edgeseg.runtime.geometry import Geometry
 from edgeseg.runtime.postprocess import Postprocessor
 from edgeseg.runtime.preprocess import Preprocessor, as_bgr
+from edgeseg.runtime.tiling import Tiling
 from edgeseg.runtime.zoo import ModelFiles, find_model
 from edgeseg.types import ClassInfo, Frame, Image, LabelMap, Probability, Result
 
@@ -92,30 +93,40 @@ class Segmenter:
         }
         return Result(label_map, probability, None, frame, self.classes, timings_ms)
 
-    def preprocess(self, image: Image) -> tuple[npt.NDArray[np.uint8], Geometry]:
-        """A frame uint8 [H, W, 3] BGR -> the input uint8 [1, height, width, 3], and what undoes the resize."""
+    def preprocess(self, image: Image) -> tuple[npt.NDArray[np.uint8], Geometry | Tiling]:
+        """A frame uint8 [H, W, 3] BGR -> the input uint8 [1 or tiles, height, width, 3], and what undoes that."""
         return self._preprocess(image)
 
     def infer(self, image: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[Any]]:
-        """The input uint8 [1, height, width, 3] -> what the postprocessor reads, by name, as new arrays."""
+        """The input uint8 [n, height, width, 3] -> what the postprocessor reads, by name, as new arrays."""
         name = self._postprocess.output
         with self._lock:
             if self._closed:
                 raise ModelError("the segmenter is closed", self.manifest.name, "Load it again")
-            outputs = self.backend.infer({"image": image})
-            if name not in outputs:
-                raise ModelError("the model lacks an output", name, "Export the model again")
-            # Copied inside the lock: the backend may reuse its arrays for the next call.
-            return {name: outputs[name].copy()}
+            # One picture at a time: a backend may have fixed the batch, and a tiled frame may be large.
+            parts = [self._infer_one(image[k : k + 1], name) for k in range(len(image))]
+        return {name: parts[0] if len(parts) == 1 else np.concatenate(parts)}
 
-    def postprocess(self, outputs: Outputs, geometry: Geometry) -> tuple[LabelMap, Probability | None]:
+    def _infer_one(self, image: npt.NDArray[np.uint8], name: str) -> npt.NDArray[Any]:
+        outputs = self.backend.infer({"image": image})
+        if name not in outputs:
+            raise ModelError("the model lacks an output", name, "Export the model again")
+        # Copied inside the lock: the backend may reuse its arrays for the next call.
+        answer: npt.NDArray[Any] = outputs[name].copy()
+        return answer
+
+    def postprocess(self, outputs: Outputs, geometry: Geometry | Tiling) -> tuple[LabelMap, Probability | None]:
         """Outputs and geometry -> label_map and probability (or None), uint8 [H, W] of the frame's size, new arrays."""
         return self._postprocess(outputs, geometry)
 
     def warm_up(self) -> None:
         """Run once on a gray picture, unless that was done: first runs load code and allocate, and take far longer."""
         if not self._warm:
-            self(np.full((2 * self.manifest.height + 1, 2 * self.manifest.width + 1, 3), 127, np.uint8))
+            manifest = self.manifest
+            size = (2 * manifest.height + 1, 2 * manifest.width + 1)
+            # A single tile is enough, and several may take long.
+            size = (manifest.output_height, manifest.output_width) if manifest.tiled else size
+            self(np.full((*size, 3), 127, np.uint8))
             self._warm = True
 
     def close(self) -> None:

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from edgeseg.data.classes import FILE as CLASSES_FILE
+from edgeseg.data.classes import read_classes
 from edgeseg.data.pool import SetConfig
 from edgeseg.data.scenes import Scenes
 from edgeseg.errors import InputError, UsageError, nearest
@@ -48,7 +50,7 @@ class Recipe:
 
     Attributes:
         name: name of the model that comes out.
-        classes: class names by id.
+        classes: class names by id; where there are none, the classes.txt of the first training set says them.
         colors: BGR colour by id.
         network: what is trained.
         size: (height, width) of the model's input when exported.
@@ -76,12 +78,12 @@ class Recipe:
     """
 
     name: str
-    classes: tuple[str, ...]
     network: NetworkConfig
     size: tuple[int, int]
     train: tuple[SetConfig, ...]
     steps: int
     phases: tuple[Phase, ...]
+    classes: tuple[str, ...] = ()
     colors: tuple[tuple[int, int, int], ...] = ()
     val: tuple[SetConfig, ...] = ()
     encoder_weights: str | None = None
@@ -134,6 +136,25 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         inner[last] = yaml.safe_load(value)
     recipe: Recipe = from_mapping(Recipe, body, str(path))
     return recipe
+
+
+def with_classes(recipe: Recipe, data: Path) -> Recipe:
+    """The recipe with its classes: its own, or those that the first training set lists, by value.
+
+    Raises:
+        InputError: the list cannot be read.
+        UsageError: neither says two classes or more.
+    """
+    if recipe.classes:
+        return recipe
+    root = data / recipe.train[0].path
+    listed = sorted((item for item in read_classes(root) if not item.void), key=lambda item: item.value)
+    if len(listed) < 2:
+        todo = f"Write them into the recipe, or one a line into {root / CLASSES_FILE}"
+        raise UsageError("no classes are named", recipe.name, todo)
+    colors = [item.color for item in listed if item.color is not None]
+    known = tuple(colors) if len(colors) == len(listed) else ()
+    return dataclasses.replace(recipe, classes=tuple(item.name for item in listed), colors=known)
 
 
 def from_mapping(kind: type[Any], body: Any, where: str) -> Any:

@@ -93,14 +93,15 @@ def test_changes_of_a_recipe_may_stand_anywhere() -> None:
         parse(["train", "recipe.yaml", "--data", "x", "more"])
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        line.lstrip("# ").partition("  ")[0]
-        for path in [ROOT / "README.md", *sorted((ROOT / "recipes").glob("*.yaml"))]
-        for line in path.read_text(encoding="utf-8").splitlines()
-        if line.startswith(("    edgeseg ", "#   edgeseg "))
-    ],
-)
-def test_commands_in_texts_are_read(line: str) -> None:
-    assert parse(line.split()[1:]).verb in VERBS
+@pytest.mark.checkout
+def test_commands_in_texts_are_read() -> None:
+    texts = [path for path in (ROOT / "README.md", *sorted((ROOT / "recipes").glob("*.yaml"))) if path.is_file()]
+    if not texts:
+        pytest.skip("README and recipes are not here: these tests run from an installed package")
+    lines = [line for path in texts for line in path.read_text(encoding="utf-8").splitlines()]
+    commands = [
+        line.lstrip("# ").partition("  ")[0] for line in lines if line.startswith(("    edgeseg ", "#   edgeseg "))
+    ]
+    assert len(commands) > 6
+    for command in commands:
+        assert parse(command.split()[1:]).verb in VERBS

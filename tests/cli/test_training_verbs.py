@@ -133,7 +133,7 @@ def test_eval_of_both_files(workshop: Path, capsys: pytest.CaptureFixture[str]) 
         figures = json.loads(capsys.readouterr().out)
         assert (figures["model"], figures["precision"], figures["images"]) == ("toy", precision, 4)
         assert 0.0 <= figures["disc_iou_mean_over_images"] <= 1.0
-        assert len(list((workshop / f"report-{precision}").iterdir())) == 4
+        assert len(list((workshop / f"report-{precision}").iterdir())) == 5
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html.parser import HTMLParser
 from pathlib import Path
 
 import cv2
@@ -10,6 +11,7 @@ import pytest
 from test_folder import write_set
 
 from edgeseg.data.evaluate import evaluate
+from edgeseg.data.page import page
 from edgeseg.errors import InputError, UsageError
 from edgeseg.types import ClassInfo, Frame, Result
 
@@ -66,11 +68,45 @@ def test_an_unknown_format_names_the_known(tmp_path: Path) -> None:
         evaluate(Constant(), write_set(tmp_path / "set"), "train", format="coco")
 
 
-def test_the_report_draws_the_worst(tmp_path: Path) -> None:
-    evaluate(Constant(), write_set(tmp_path / "set"), "train", report_dir=tmp_path / "report")
-    names = sorted(p.name for p in (tmp_path / "report").iterdir())
-    assert [name.split("-")[2] for name in names] == ["b", "a"]
-    assert cv2.imread(str(tmp_path / "report" / names[0])).shape == (24, 32, 3)
+class Links(HTMLParser):
+    """Pictures that a page shows, and its text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.files: list[str] = []
+        self.words: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "img":
+            self.files.append(str(dict(attrs)["src"]))
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+
+def test_the_report_shows_figures_and_the_worst(tmp_path: Path) -> None:
+    report = evaluate(Constant(), write_set(tmp_path / "set"), "train", report_dir=tmp_path / "report")
+    found = Links()
+    found.feed((tmp_path / "report" / "index.html").read_text())
+    assert [name.split("-")[2] for name in found.files] == ["b", "a"]
+    assert {*found.files, "index.html"} == {p.name for p in (tmp_path / "report").iterdir()}
+    strip = cv2.imread(str(tmp_path / "report" / found.files[0]))
+    assert strip.shape == (24, 96, 3)
+    # Picture b is flat; result and truth are drawn over it.
+    assert len(np.unique(strip[:, :32])) <= 3 < len(np.unique(strip[:, 32:64]))
+    for value in report.to_dict()["iou"].values():
+        assert f"{value:.4f}" in found.words
+    # All of the true person was called so, or background.
+    called = report.matrix[1] / report.matrix[1].sum()
+    assert f"{100 * called[1]:.1f}" in found.words
+
+
+def test_names_are_escaped(tmp_path: Path) -> None:
+    names = ("<script>", "b & c", "d")
+    classes = tuple(ClassInfo(k, name, (9, 9, 9)) for k, name in enumerate(names))
+    iou = dict(zip(names, (0.5, None, 0.25), strict=True))
+    text = page("<x>", {"iou": iou}, classes, np.eye(3, dtype=np.int64), [])
+    assert "<script>" not in text and "&lt;script&gt;" in text and "b &amp; c" in text and "–" in text
 
 
 def test_values_are_read_by_the_set_s_class_list(tmp_path: Path) -> None:

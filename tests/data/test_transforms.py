@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from test_folder import write_set
 
-from edgeseg.data.geometric import Geometric, random_matrix, warp
+from edgeseg.data.geometric import Geometric, random_field, random_matrix, warp
 from edgeseg.data.photometric import Photometric, change
 from edgeseg.data.pool import Pool, SetConfig
 from edgeseg.data.scenes import SceneMaker, Scenes
@@ -32,6 +32,45 @@ def test_the_mask_moves_with_the_picture(seed: int, target: tuple[int, int]) -> 
     drawn = moved[..., 0] > 127
     either = np.count_nonzero(drawn | (area == 1))
     assert either == 0 or np.count_nonzero(drawn & (area == 1)) / either > 0.93
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_mask_bends_with_the_picture(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    image, mask = disc()
+    ranges = Geometric(plain=0.0, zoom=(0.9, 1.1), elastic=1.0)
+    matrix = random_matrix(rng, mask.shape, (160, 200), ranges)
+    field = random_field(rng, (160, 200), ranges)
+    assert field is not None and field.shape == (160, 200, 2)
+    straight, _ = warp(image, mask, matrix, (160, 200))
+    moved, area = warp(image, mask, matrix, (160, 200), field)
+    assert not np.array_equal(moved, straight)
+    drawn = moved[..., 0] > 127
+    assert np.count_nonzero(drawn & (area == 1)) / np.count_nonzero(drawn | (area == 1)) > 0.93
+
+
+def test_a_field_moves_by_pixels_of_the_target() -> None:
+    image = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8), (0, 0), 3)
+    mask = np.random.default_rng(1).choice(np.array([0, 3, 255], np.uint8), (60, 80))
+    field = np.zeros((120, 160, 2), np.float32)
+    matrix = np.diag([2.0, 2.0, 1.0])
+    still, labels = warp(image, mask, matrix, (120, 160), field)
+    wanted, straight = warp(image, mask, matrix, (120, 160))
+    assert np.abs(still.astype(int) - wanted).max() <= 4
+    assert (labels == straight).mean() > 0.95
+    field[..., 0] = 6.0
+    moved, _ = warp(image, mask, matrix, (120, 160), field)
+    assert np.abs(moved[:, :150].astype(int) - wanted[:, 6:156]).max() <= 4
+
+
+def test_displacements_have_their_deviation_and_their_odds() -> None:
+    rng = np.random.default_rng(0)
+    drawn = [random_field(rng, (30, 30), Geometric(elastic=0.5, elastic_px=4.0)) for _ in range(400)]
+    fields = [field for field in drawn if field is not None]
+    assert 150 < len(fields) < 250
+    # The middle of the grid is one of the points that were drawn.
+    middle = np.array([field[15, 15] for field in fields])
+    assert middle.std() == pytest.approx(4.0, rel=0.1)
 
 
 def test_a_plain_sample_is_what_resize_gives() -> None:

@@ -65,11 +65,11 @@ def test_more_classes_set_the_networks_channels(tmp_path: Path) -> None:
 
 
 def test_a_model_file_comes_back_with_its_parent_noted(person: Exported, monkeypatch: pytest.MonkeyPatch) -> None:
-    from edgeseg.models.unet_lite import UNetLite
+    from edgeseg.models.encoders.efficientnet_lite import EfficientNetLite0
 
     # The registry's network has one mean for all channels; this file was made from one with a mean a channel.
-    monkeypatch.setattr(UNetLite, "mean", person.model.mean)
-    monkeypatch.setattr(UNetLite, "std", person.model.std)
+    monkeypatch.setattr(EfficientNetLite0, "mean", person.model.mean)
+    monkeypatch.setattr(EfficientNetLite0, "std", person.model.std)
     model, manifest = load_for_export(person.path)
     torch.testing.assert_close(model.head.weight, person.model.head.weight)
     assert len(manifest.origin["parent_sha256"]) == 64 and manifest.class_names == ("background", "person")

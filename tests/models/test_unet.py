@@ -7,7 +7,7 @@ import torch
 
 from edgeseg.errors import UsageError
 from edgeseg.models import build
-from edgeseg.models.unet import output_size
+from edgeseg.models.unet import valid_length
 
 
 @pytest.mark.parametrize("up", ["transposed", "bilinear"])
@@ -19,7 +19,7 @@ def test_572_gives_388(up: str) -> None:
 
 @pytest.mark.parametrize(("length", "gives"), [(572, 388), (188, 4), (204, 20), (573, 0), (570, 0), (100, 0)])
 def test_sizes(length: int, gives: int) -> None:
-    assert output_size(length) == gives
+    assert valid_length(length) == gives
 
 
 def test_a_size_that_cannot_be_halved_names_the_next() -> None:
