@@ -127,8 +127,6 @@ def test_a_threshold_outside_is_an_error(threshold: float) -> None:
 
 
 def test_models_that_this_version_cannot_run_are_named() -> None:
-    with pytest.raises(ModelError, match="not in this version"):
-        Postprocessor(person_manifest(height=572, width=572, output_height=388, output_width=388))
     with pytest.raises(ModelError, match="instance models are not in this version"):
         Postprocessor(person_manifest(task="instance", outputs=("boxes", "scores", "classes", "masks")))
     with pytest.raises(UsageError, match="no foreground probability"):
