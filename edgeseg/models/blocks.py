@@ -69,8 +69,8 @@ class ConvNormAct(nn.Sequential):
 def freeze_norms(network: nn.Module) -> None:
     """Let every `ConvNormAct` normalize by the statistics it holds, in training too.
 
-    Scale and shift go on learning. A norm then costs nothing: on a CPU the norms and their gradients are a third of a
-    training step. For networks whose statistics are good already, in a run's later part.
+    Scale and shift go on learning, inside the convolution. For networks whose statistics are good already, in a run's
+    later part.
     """
     for layer in network.modules():
         if isinstance(layer, ConvNormAct):

@@ -30,6 +30,12 @@ def _scaled(width: float) -> list[list[int]]:
     return [[max(1, round(channels * width)) for channels in block] for block in VGG16]
 
 
+def _vgg(blocks: Sequence[Sequence[int]], norm: bool) -> nn.ModuleList:
+    """The blocks from the picture's three channels on, without their pooling."""
+    entries = [3, *(block[-1] for block in blocks[:-1])]
+    return nn.ModuleList(_convolutions(cin, block, norm) for cin, block in zip(entries, blocks, strict=True))
+
+
 class SegNet(SemanticNetwork):
     """Badrinarayanan et al. 2017: VGG-16's convolutions, and a mirrored decoder that unpools by the encoder's indices.
 
@@ -41,8 +47,7 @@ class SegNet(SemanticNetwork):
     def __init__(self, classes: int = 1, width: float = 1.0) -> None:
         super().__init__(stride=32)
         blocks = _scaled(width)
-        entries = [3, *(block[-1] for block in blocks[:-1])]
-        self.down = nn.ModuleList(_convolutions(cin, block, True) for cin, block in zip(entries, blocks, strict=True))
+        self.down = _vgg(blocks, norm=True)
         self.up = nn.ModuleList()
         for index in reversed(range(len(blocks))):
             # Mirrored: a block ends on the channels that the next one unpools; the last convolution is the head.
@@ -78,8 +83,7 @@ class FCN8s(SemanticNetwork):
     def __init__(self, classes: int = 1, width: float = 1.0, dropout: float = 0.5) -> None:
         super().__init__(stride=32)
         blocks = _scaled(width)
-        entries = [3, *(block[-1] for block in blocks[:-1])]
-        self.down = nn.ModuleList(_convolutions(cin, block, False) for cin, block in zip(entries, blocks, strict=True))
+        self.down = _vgg(blocks, norm=False)
         wide = max(1, round(4096 * width))
         self.classifier = nn.Sequential(
             nn.Conv2d(blocks[4][-1], wide, 7, padding=3),

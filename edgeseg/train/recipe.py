@@ -64,7 +64,7 @@ class Recipe:
             network of the same stages is slimmed to this one.
         teacher: a checkpoint, an fp32 model file or a shipped model whose probabilities are learned too; None for none.
         distill: weight of the teacher's term beside that of the labels.
-        freeze_norms: batch norms keep the statistics that `init` brings; a step on the CPU is then half as long again.
+        freeze_norms: batch norms keep the statistics that `init` brings, which makes a step on the CPU shorter.
         loss: the terms of the loss and their weights.
         ema: decay of the averaged weights, which are the ones that ship.
         amp: "auto" uses bfloat16 where the CPU computes in it, "off" never.
@@ -142,12 +142,14 @@ def with_classes(recipe: Recipe, data: Path) -> Recipe:
     """The recipe with its classes: its own, or those that the first training set lists, by value.
 
     Raises:
-        InputError: the list cannot be read.
+        InputError: there is no such folder, or its list cannot be read.
         UsageError: neither says two classes or more.
     """
     if recipe.classes:
         return recipe
     root = data / recipe.train[0].path
+    if not root.is_dir():
+        raise InputError("data folder not found", root, "Check the path, and --data")
     listed = sorted((item for item in read_classes(root) if not item.void), key=lambda item: item.value)
     if len(listed) < 2:
         todo = f"Write them into the recipe, or one a line into {root / CLASSES_FILE}"

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from edgeseg.data.pool import Pool
+from edgeseg.models.ops import center_crop
 from edgeseg.types import IGNORE_INDEX
 
 
@@ -28,8 +29,7 @@ def mean_iou(network: nn.Module, pool: Pool, size: tuple[int, int]) -> float:
         mean, std = (torch.tensor(getattr(network, key)).view(1, 3, 1, 1) for key in ("mean", "std"))
         logits = network((rgb - mean) / std)[0].numpy()
         guess = (logits[0] > 0).astype(np.int64) if len(logits) == 1 else logits.argmax(axis=0)
-        top, left = ((whole - given) // 2 for whole, given in zip(truth.shape, guess.shape, strict=True))
-        truth = truth[top : top + guess.shape[0], left : left + guess.shape[1]]
+        truth = center_crop(torch.from_numpy(truth), guess.shape[0], guess.shape[1]).numpy()
         valid = truth != IGNORE_INDEX
         if pool.classes == 2:
             both, either = ((guess == 1) & (truth == 1)).sum(), (((guess == 1) | (truth == 1)) & valid).sum()

@@ -77,3 +77,5 @@ def test_without_names_the_error_says_where_to_write_them(tmp_path: Path, capsys
     (tmp_path / "mine" / "classes.txt").unlink()
     assert call(f"train {recipe} --data {tmp_path / 'mine'} --out {tmp_path / 'run'}") == 2
     assert "no classes are named" in capsys.readouterr().err
+    assert call(f"train {recipe} --data {tmp_path / 'nowhere'} --out {tmp_path / 'run'}") == 3
+    assert "data folder not found" in capsys.readouterr().err
