@@ -25,7 +25,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "machine": set(),
     "models": set(),
     "data": {"runtime"},
-    "train": {"models", "data", "export"},
+    "train": {"models", "data", "calib", "export"},
     "runtime": set(),
     "calib": {"data", "runtime"},
     "export": {"models", "calib", "data", "runtime"},

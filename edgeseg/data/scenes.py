@@ -30,6 +30,7 @@ class Scenes:
         paste: people pasted onto a background or into another picture.
         empty: nobody in view.
         people: largest number of pasted people.
+        tilt_deg: standard deviation of the angle by which pasted full figures lean, degrees.
         decoy: probability that a scene also holds a person's outline filled with background.
         geometric, photometric: the paired transforms.
     """
@@ -37,6 +38,7 @@ class Scenes:
     paste: float = 0.0
     empty: float = 0.0
     people: int = 4
+    tilt_deg: float = 0.0
     decoy: float = 0.3
     geometric: Geometric = field(default_factory=Geometric)
     photometric: Photometric = field(default_factory=Photometric)
@@ -93,6 +95,8 @@ class SceneMaker:
         for _ in range(int(rng.integers(1, self.config.people + 1))):
             pool, (person, area) = self._draw(rng, self._cutout_shares)
             cut = _cutout(person, area, rng)
+            if cut is not None and pool.config.feet and self.config.tilt_deg:
+                cut = _tilted(cut, rng.normal(0.0, self.config.tilt_deg))
             if cut is not None:
                 _paste(image, mask, *_place(cut, pool.config.feet, squeeze, target, rng), label=1, rng=rng)
         if rng.random() < self.config.decoy:
@@ -132,6 +136,21 @@ def _cutout(image: Image, mask: LabelMap, rng: np.random.Generator) -> Pair | No
     rows, columns = slice(y, y + height), slice(x, x + width)
     step = -1 if rng.random() < 0.5 else 1
     return np.ascontiguousarray(image[rows, columns][:, ::step]), np.ascontiguousarray(area[rows, columns][:, ::step])
+
+
+def _tilted(cut: Pair, angle: float) -> Pair:
+    """A cutout turned by `angle` degrees, in the box that it then needs."""
+    import cv2
+
+    image, area = cut
+    height, width = area.shape
+    turn = cv2.getRotationMatrix2D((width / 2, height / 2), angle, 1.0)
+    cos, sin = abs(turn[0, 0]), abs(turn[0, 1])
+    columns, rows = round(height * sin + width * cos), round(height * cos + width * sin)
+    turn[:, 2] += (columns - width) / 2, (rows - height) / 2
+    turned = cv2.warpAffine(image, turn, (columns, rows), borderMode=cv2.BORDER_REPLICATE)
+    outline = cv2.warpAffine(area * np.uint8(255), turn, (columns, rows))
+    return turned, (outline > 127).astype(np.uint8)  # type: ignore[return-value]
 
 
 def _place(

@@ -39,6 +39,8 @@ class ConvNormAct(nn.Sequential):
         before = max(0, before)
         self.same = (before, after, before, after) if stride == 2 else None
         self.frozen = False
+        # In a frozen layer: levels either way to which the folded weights are rounded, 0 for none.
+        self.weight_levels = 0
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.pad(x, self.same) if self.same else x
@@ -53,9 +55,12 @@ class ConvNormAct(nn.Sequential):
         convolution, norm = cast(nn.Conv2d, self[0]), cast(nn.BatchNorm2d, self[1])
         mean, variance = cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)
         scale = norm.weight * torch.rsqrt(variance + norm.eps)
+        weight = convolution.weight * scale[:, None, None, None]
+        if self.weight_levels:
+            weight = round_weight(weight, self.weight_levels)
         y = F.conv2d(
             x,
-            convolution.weight * scale[:, None, None, None],
+            weight,
             norm.bias - mean * scale,
             convolution.stride,
             convolution.padding,
@@ -64,6 +69,12 @@ class ConvNormAct(nn.Sequential):
         )
         # A convolution's gradient does not need its output, so the map may be overwritten.
         return F.relu6(y, inplace=True) if len(self) == 3 else y
+
+
+def round_weight(weight: Tensor, levels: int) -> Tensor:
+    """Weights [O, I, kh, kw] on `levels` steps either way, one scale an output channel; gradients pass unrounded."""
+    scale = (weight.detach().abs().amax(dim=(1, 2, 3), keepdim=True) / levels).clamp(min=2.0**-24)
+    return weight + (torch.round(weight / scale) * scale - weight).detach()
 
 
 def freeze_norms(network: nn.Module) -> None:

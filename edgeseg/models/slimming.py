@@ -9,6 +9,7 @@ of those before it.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from typing import cast
 
@@ -40,9 +41,11 @@ def slim_encoder(wide: EfficientNetLite0, narrow: EfficientNetLite0, images: Ten
     wide.eval()
     narrow.eval()
     generator = torch.Generator().manual_seed(seed)
-    full, slim = wide.stem(images), None
+    full, slim, sources = wide.stem(images), None, wide
     lost = []
-    for source, block, span in _pairs(wide, narrow):
+    if len(_blocks(wide, 0)) > len(_blocks(narrow, 0)) == 0:
+        full, slim, sources = _without_first_stage(wide, narrow, full, generator)
+    for source, block, span in _pairs(sources, wide, narrow):
         first = slim is None
         x = full if slim is None else slim
         for inner in span:
@@ -64,28 +67,53 @@ def slim_encoder(wide: EfficientNetLite0, narrow: EfficientNetLite0, images: Ten
     return lost
 
 
+def _without_first_stage(
+    wide: EfficientNetLite0, narrow: EfficientNetLite0, stem: Tensor, generator: torch.Generator
+) -> tuple[Tensor, Tensor, EfficientNetLite0]:
+    """Leave the first stage out: its output is rebuilt from the stem's channels that serve best.
+
+    The rebuilding, a 1x1 convolution, costs nothing: it goes into the weights of the expansion behind it, its constant
+    into that layer's norm.
+
+    Returns:
+        What the second stage reads in `wide` and in `narrow`, and a copy of `wide` with that expansion.
+    """
+    full = wide.stages[0](stem)
+    keep = _choose(stem, full, _width(narrow.stem), generator)
+    _copy(wide.stem, narrow.stem, keep)
+    weight, bias = _rebuild(stem[:, keep], full, generator)
+    sources = copy.deepcopy(wide)
+    expand = cast(ConvNormAct, _blocks(sources, 1)[0].expand)
+    convolution, norm = cast(nn.Conv2d, expand[0]), cast(nn.BatchNorm2d, expand[1])
+    old = convolution.weight[:, :, 0, 0].clone()
+    cast(Tensor, norm.running_mean).sub_(old @ bias)
+    convolution.weight = nn.Parameter((old @ weight)[:, :, None, None])
+    return full, stem[:, keep], sources
+
+
 def is_wider(wide: EfficientNetLite0, narrow: EfficientNetLite0) -> bool:
     """Whether `slim_encoder` can fill `narrow` from `wide`: no fewer stages, blocks or channels anywhere."""
     if len(wide.stages) < len(narrow.stages) or _width(wide.stem) < _width(narrow.stem):
         return False
-    for source, target in zip(wide.stages, narrow.stages, strict=False):
-        have, want = (
-            [_hidden_width(cast(InvertedResidual, block)) for block in s.children()] for s in (source, target)
-        )
+    for stage in range(len(narrow.stages)):
+        have, want = ([_hidden_width(block) for block in _blocks(encoder, stage)] for encoder in (wide, narrow))
         if len(have) < len(want) or any(a < b for a, b in zip(have, want, strict=False)):
             return False
     return True
 
 
 def _pairs(
-    wide: EfficientNetLite0, narrow: EfficientNetLite0
-) -> Iterator[tuple[InvertedResidual, InvertedResidual, list[nn.Module]]]:
-    """Each narrow block, the wide one that it is cut from, and the wide blocks whose work it takes over."""
-    for source, target in zip(wide.stages, narrow.stages, strict=False):
-        have, keep = list(source.children()), list(target.children())
+    sources: EfficientNetLite0, wide: EfficientNetLite0, narrow: EfficientNetLite0
+) -> Iterator[tuple[InvertedResidual, InvertedResidual, list[InvertedResidual]]]:
+    """Each narrow block, the block of `sources` that it is cut from, and the wide ones whose work it takes over."""
+    for stage in range(len(narrow.stages)):
+        cut, have, keep = (_blocks(encoder, stage) for encoder in (sources, wide, narrow))
         for index, block in enumerate(keep):
-            span = have[index:] if index == len(keep) - 1 else [have[index]]
-            yield cast(InvertedResidual, have[index]), cast(InvertedResidual, block), span
+            yield cut[index], block, have[index:] if index == len(keep) - 1 else [have[index]]
+
+
+def _blocks(encoder: EfficientNetLite0, stage: int) -> list[InvertedResidual]:
+    return [cast(InvertedResidual, block) for block in encoder.stages[stage].children()]
 
 
 def _hidden_width(block: InvertedResidual) -> int:

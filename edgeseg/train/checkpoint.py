@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ def save_checkpoint(
     average: WeightAverage,
     optimizer: torch.optim.Optimizer,
     best: float | None = None,
+    int8_scales: Mapping[str, float] | None = None,
 ) -> None:
     """Write the state after `step` steps aside, then rename it over `path`."""
     body = {
@@ -36,6 +38,7 @@ def save_checkpoint(
         "recipe": _plain(dataclasses.asdict(recipe)),
         "step": step,
         "best": best,
+        "int8_scales": dict(int8_scales) if int8_scales else None,
         "network": network.state_dict(),
         "ema": average.network.state_dict(),
         "ema_updates": average.updates,

@@ -19,12 +19,13 @@ from edgeseg.models.ops import center_crop
 from edgeseg.train.average import WeightAverage
 from edgeseg.train.checkpoint import read_checkpoint, save_checkpoint
 from edgeseg.train.criterion import make_criterion
+from edgeseg.train.fake_quant import choose_scales, simulate_int8
 from edgeseg.train.losses import distillation
 from edgeseg.train.memory import keep_freed_memory
 from edgeseg.train.optimizer import make_optimizer, rate_factor, set_rate
 from edgeseg.train.recipe import Recipe
 from edgeseg.train.samples import make_loader
-from edgeseg.train.start import normalize, start
+from edgeseg.train.start import normalize, pictures, start
 from edgeseg.train.validate import mean_iou
 
 CHECKPOINT = "last.pt"
@@ -76,6 +77,9 @@ class Run:
             self._resume(body)
         if recipe.freeze_norms:
             freeze_norms(self.network)
+        self.int8_scales: dict[str, float] | None = None
+        if body is not None and body.get("int8_scales"):
+            self._simulate_int8(body["int8_scales"])
 
     def _resume(self, body: dict[str, Any]) -> None:
         self.network.load_state_dict(body["network"])
@@ -83,6 +87,19 @@ class Run:
         self.average.updates = body["ema_updates"]
         self.optimizer.load_state_dict(body["optimizer"])
         self.step, self.best = body["step"], body.get("best")
+
+    def _simulate_int8(self, scales: dict[str, float]) -> None:
+        self.int8_scales = scales
+        for network in (self.network, self.average.network):
+            simulate_int8(network, scales)
+
+    def _begin_int8(self) -> None:
+        """From the averaged weights and norms on: their ranges are steadier than those of the last step."""
+        self.network.load_state_dict(self.average.network.state_dict())
+        images = pictures(self.network, self.recipe, self.maker)
+        self._simulate_int8(choose_scales(self.network, images))
+        # What was best in float says nothing about int8.
+        self.best = None
 
     def fit(self, stop_at: int | None = None) -> None:
         """Train from the present step to the recipe's last, or to `stop_at`, and leave a checkpoint there."""
@@ -124,6 +141,8 @@ class Run:
         return rate_factor(self.step, self.recipe.steps, self.recipe.optimizer)
 
     def _step(self, images: Tensor, masks: Tensor) -> float:
+        if self.int8_scales is None and self.step >= self.recipe.int8_from * self.recipe.steps:
+            self._begin_int8()
         set_rate(self.optimizer, self._rate())
         self.network.train()
         x = normalize(images, self.network)
@@ -162,7 +181,7 @@ class Run:
     def save(self, name: str = CHECKPOINT) -> None:
         """Write a checkpoint into the run's folder."""
         state = (self.network, self.average, self.optimizer)
-        save_checkpoint(self.out / name, self.recipe, self.step, *state, best=self.best)
+        save_checkpoint(self.out / name, self.recipe, self.step, *state, self.best, self.int8_scales)
 
     def _log(self, board: Any, values: dict[str, float]) -> None:
         for name, value in values.items():

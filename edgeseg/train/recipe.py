@@ -65,6 +65,8 @@ class Recipe:
         teacher: a checkpoint, an fp32 model file or a shipped model whose probabilities are learned too; None for none.
         distill: weight of the teacher's term beside that of the labels.
         freeze_norms: batch norms keep the statistics that `init` brings, which makes a step on the CPU shorter.
+        int8_from: share of the run after which the network trains on rounded weights and activations, as the int8 file
+            will have them; 1 never.
         loss: the terms of the loss and their weights.
         ema: decay of the averaged weights, which are the ones that ship.
         amp: "auto" uses bfloat16 where the CPU computes in it, "off" never.
@@ -91,6 +93,7 @@ class Recipe:
     teacher: str | None = None
     distill: float = 1.0
     freeze_norms: bool = False
+    int8_from: float = 1.0
     loss: LossConfig = field(default_factory=LossConfig)
     ema: float = 0.999
     amp: str = "auto"

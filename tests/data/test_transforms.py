@@ -12,7 +12,7 @@ from test_folder import write_set
 from edgeseg.data.geometric import Geometric, random_field, random_matrix, warp
 from edgeseg.data.photometric import Photometric, change
 from edgeseg.data.pool import Pool, SetConfig
-from edgeseg.data.scenes import SceneMaker, Scenes
+from edgeseg.data.scenes import SceneMaker, Scenes, _tilted
 from edgeseg.errors import InputError
 
 
@@ -118,10 +118,11 @@ def people(tmp_path: Path, size: tuple[int, int] = (220, 260)) -> Pool:
     return Pool(root.parent, SetConfig("people", cutouts=True, feet=True), classes=2)
 
 
+@pytest.mark.parametrize("tilt", [0.0, 40.0])
 @pytest.mark.parametrize("size", [(160, 160), (96, 160)])
-def test_scenes_repeat_and_hold_people(tmp_path: Path, size: tuple[int, int]) -> None:
+def test_scenes_repeat_and_hold_people(tmp_path: Path, size: tuple[int, int], tilt: float) -> None:
     plain = Photometric(**NOTHING)
-    maker = SceneMaker([people(tmp_path)], Scenes(paste=1.0, decoy=0.0, photometric=plain))
+    maker = SceneMaker([people(tmp_path)], Scenes(paste=1.0, decoy=0.0, tilt_deg=tilt, photometric=plain))
     held = 0
     for seed in range(12):
         image, mask = maker(np.random.default_rng(seed), size)
@@ -135,6 +136,22 @@ def test_scenes_repeat_and_hold_people(tmp_path: Path, size: tuple[int, int]) ->
         held += bool(mask.any())
         assert np.count_nonzero(drawn != (mask == 1)) < 0.05 * mask.size
     assert held >= 10
+
+
+def test_a_tilted_cutout_is_the_whole_figure_turned() -> None:
+    area = np.zeros((90, 30), np.uint8)
+    area[5:85, 5:25] = 1
+    image = np.where(area[..., None] == 1, np.uint8(200), np.uint8(40)).repeat(3, axis=2)
+    quarter, outline = _tilted((image, area), 90.0)
+    assert outline.shape == (30, 90)
+    assert abs(int(outline.sum()) - 1600) < 60
+    slanted, outline = _tilted((image, area), 30.0)
+    assert abs(int(outline.sum()) - 1600) < 60
+    # Moments say by how much: the long axis of the figure leans by the angle, to the left for a positive one.
+    moments = cv2.moments(outline, binaryImage=True)
+    lean = 0.5 * np.arctan2(2 * moments["mu11"], moments["mu20"] - moments["mu02"])
+    assert abs(np.degrees(lean)) == pytest.approx(60.0, abs=1.0)
+    assert np.count_nonzero((slanted[..., 0] > 120) != (outline == 1)) < 0.03 * outline.size
 
 
 def test_empty_scenes_hold_nobody(tmp_path: Path) -> None:

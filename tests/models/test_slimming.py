@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from edgeseg.errors import UsageError
 from edgeseg.models.encoders.efficientnet_lite import EfficientNetLite0, load_imagenet
 from edgeseg.models.slimming import _pursue, slim_encoder
 
@@ -45,6 +46,35 @@ def test_idle_channels_are_the_ones_that_go() -> None:
             weight = stage[0].project[0].weight
             weight[:, torch.randperm(weight.shape[1])[8:]] = 0
     assert max(slim_encoder(wide, narrow, torch.randn(SIZE))) < 1e-3
+
+
+def test_a_first_stage_that_is_linear_can_be_left_out_for_nothing() -> None:
+    torch.manual_seed(2)
+    wide = settled(EfficientNetLite0((1, 1, 1, 1, 1), (1, 0.2, 0.2, 0.2, 0.2), stem=12))
+    with torch.no_grad():
+        # Its depthwise kernels pass the middle on, times a factor, and no value reaches the activation's corners.
+        depthwise = wide.stages[0][0].depthwise
+        depthwise[0].weight.zero_()[:, :, 1, 1] = 1.0
+        depthwise[1].running_mean.zero_()
+        depthwise[1].running_var.fill_(1.0)
+    narrow = EfficientNetLite0((0, 1, 1, 1, 1), (1, 0.2, 0.2, 0.2, 0.2), stem=12)
+    x = torch.randn(SIZE)
+    before = [value.clone() for value in wide.state_dict().values()]
+    assert max(slim_encoder(wide, narrow, x)) < 1e-3
+    assert all(torch.equal(a, b) for a, b in zip(before, wide.state_dict().values(), strict=True))
+    with torch.no_grad():
+        mine, theirs = narrow(x), wide(x)
+    assert narrow.channels == (12, *wide.channels[1:])
+    for index in range(1, 4):
+        # Along the border the rebuilding's constant meets padding that it does not know.
+        inner = (..., slice(1, -1), slice(1, -1))
+        error = (mine[index][inner] - theirs[index][inner]).square().mean() / theirs[index].var()
+        assert float(error) < 0.01
+
+
+def test_only_the_first_stage_may_be_empty() -> None:
+    with pytest.raises(UsageError, match="without blocks"):
+        EfficientNetLite0((1, 0, 1, 1, 1))
 
 
 def test_the_pursuit_finds_what_explains_the_target() -> None:

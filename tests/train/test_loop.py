@@ -209,3 +209,17 @@ def test_what_is_no_checkpoint(tmp_path: Path) -> None:
     torch.save({"state_dict": {}}, tmp_path / "other.pt")
     with pytest.raises(ModelError, match="not a checkpoint of edgeseg"):
         read_checkpoint(tmp_path / "other.pt")
+
+
+def test_int8_from_a_share_of_the_run_on_resumes_too(tmp_path: Path, recipe: Recipe) -> None:
+    other = load_recipe(tmp_path / "toy.yaml", ["int8_from=0.5"])
+    whole = Run(other, tmp_path, tmp_path / "whole")
+    whole.fit(stop_at=4)
+    assert whole.int8_scales is None
+    whole.fit(stop_at=6)
+    assert whole.int8_scales
+    whole.fit()
+    Run(other, tmp_path, tmp_path / "parts").fit(stop_at=6)
+    Run(other, tmp_path, tmp_path / "parts").fit()
+    one, two = weights(tmp_path / "whole"), weights(tmp_path / "parts")
+    assert all(torch.equal(one[key], two[key]) for key in one)

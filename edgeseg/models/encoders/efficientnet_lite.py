@@ -33,7 +33,8 @@ class EfficientNetLite0(Encoder):
     """Tan and Le 2019, without squeeze-and-excitation. Maps at strides 2, 4, 8, 16 and, from six stages on, 32.
 
     Args:
-        blocks: blocks kept of each stage, from the first on; its length says how many stages there are (5 to 7).
+        blocks: blocks kept of each stage, from the first on; its length says how many stages there are (5 to 7). The
+            first stage may have none: its maps are the largest of the network.
         ratio: share of the hidden channels that is kept in each stage, 0 to 1.
         stem: channels of the first convolution, at most 32.
     """
@@ -48,6 +49,8 @@ class EfficientNetLite0(Encoder):
         super().__init__()
         if not 5 <= len(blocks) <= len(STAGES) or len(ratio) < len(blocks):
             raise UsageError("bad encoder stages", f"blocks {list(blocks)}, ratio {list(ratio)}", "Give 5 to 7 of each")
+        if min(blocks[1:]) < 1 or blocks[0] < 0:
+            raise UsageError("a stage without blocks", list(blocks), "Give at least 1 to all but the first")
         self.stem = ConvNormAct(3, stem, 3, stride=2)
         self.stages = nn.ModuleList()
         width, widths = stem, []
@@ -59,7 +62,7 @@ class EfficientNetLite0(Encoder):
                 stage.append(InvertedResidual(width, hidden, cout, kernel, step, expand=expansion > 1))
                 width = cout
             self.stages.append(stage)
-            widths.append(cout)
+            widths.append(width)
         last = len(blocks) - 1
         self.taps = (0, 1, 2, 4) if last == 4 else (0, 1, 2, 4, last)
         self.channels = tuple(widths[tap] for tap in self.taps)

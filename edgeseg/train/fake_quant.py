@@ -1,0 +1,112 @@
+"""Quantization-aware training: the network computes in float on the values that the int8 file will have.
+
+Weights and activations are rounded where `export.quantize` puts its pairs, to the same levels, and gradients pass as if
+nothing had been rounded (straight-through estimator; Jacob et al. 2018, "Quantization and Training of Neural Networks
+for Efficient Integer-Arithmetic-Only Inference"). Norms are folded into their convolutions, as in the file. The head's
+weights and the camera's bytes stay as they are; they lose next to nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from edgeseg.calib.observers import LEVELS, METHODS, MinMax
+from edgeseg.models.blocks import ConvNormAct, InvertedResidual, freeze_norms
+from edgeseg.models.ops import UpsampleCropConcat
+
+METHOD = "mse"
+# As in `export.quantize`: seven bits keep dense convolutions exact on CPUs without VNNI, depthwise ones have eight.
+DENSE_LEVELS, DEPTHWISE_LEVELS = 63, 127
+BATCH = 8
+
+
+def simulate_int8(network: nn.Module, scales: Mapping[str, float]) -> None:
+    """Let `network` round its weights and activations from now on, in training and in evaluation.
+
+    Args:
+        network: of this package's blocks; its norms are frozen.
+        scales: step of each activation by module name, from `choose_scales`.
+    """
+    freeze_norms(network)
+    for layer in network.modules():
+        if isinstance(layer, ConvNormAct):
+            depthwise = layer[0].groups > 1  # type: ignore[operator]
+            layer.weight_levels = DEPTHWISE_LEVELS if depthwise else DENSE_LEVELS
+    for name, module in rounded_modules(network):
+        module.register_forward_hook(_Round(scales[name]))
+
+
+@torch.no_grad()
+def choose_scales(network: nn.Module, images: Tensor) -> dict[str, float]:
+    """The step of each activation, in the range that loses least on some pictures.
+
+    Args:
+        network: in float; it is put into evaluation mode.
+        images: float32 [N, 3, H, W], normalized.
+
+    Returns:
+        {module name: step}; the maps around a fused decoder step share one, as in the file.
+    """
+    network.eval()
+    observers: dict[str, MinMax] = {}
+    group: dict[str, str] = {}
+    made: dict[int, tuple[str, Tensor]] = {}
+
+    def observe(name: str) -> Any:
+        def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            observers.setdefault(name, METHODS[METHOD]()).observe(output.numpy())
+            made[id(output)] = (name, output)
+            if isinstance(module, UpsampleCropConcat):
+                for tensor in inputs:
+                    if id(tensor) in made:
+                        _join(group, name, made[id(tensor)][0])
+
+        return hook
+
+    handles = [module.register_forward_hook(observe(name)) for name, module in rounded_modules(network)]
+    try:
+        for batch in torch.split(images, BATCH):
+            made.clear()
+            network(batch)
+    finally:
+        for handle in handles:
+            handle.remove()
+    largest = {name: max(abs(value) for value in observer.range()) for name, observer in observers.items()}
+    together: dict[str, float] = {}
+    for name, value in largest.items():
+        together[_find(group, name)] = max(together.get(_find(group, name), 2.0**-24 * LEVELS), value)
+    return {name: together[_find(group, name)] / LEVELS for name in largest}
+
+
+def rounded_modules(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """The modules whose outputs the file holds in int8."""
+    for name, module in network.named_modules():
+        acts = isinstance(module, ConvNormAct) and len(module) == 3
+        if acts or isinstance(module, (InvertedResidual, UpsampleCropConcat)):
+            yield name, module
+
+
+class _Round:
+    """A forward hook that rounds a module's output. A class, so that a copied network brings its own along."""
+
+    def __init__(self, scale: float) -> None:
+        self.scale = scale
+
+    def __call__(self, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        return torch.fake_quantize_per_tensor_affine(output, self.scale, 0, -LEVELS - 1, LEVELS)
+
+
+def _find(group: Mapping[str, str], name: str) -> str:
+    while name in group:
+        name = group[name]
+    return name
+
+
+def _join(group: dict[str, str], one: str, other: str) -> None:
+    one, other = _find(group, one), _find(group, other)
+    if one != other:
+        group[other] = one
