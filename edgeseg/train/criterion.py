@@ -9,6 +9,7 @@ from torch import Tensor
 
 from edgeseg.errors import UsageError
 from edgeseg.train import losses
+from edgeseg.train.borders import border_weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,9 @@ class LossConfig:
         label_smoothing: share of the target that cross entropy spreads over all classes, 0 to 1.
         hardest: share of the pixels that cross entropy counts, those with the largest loss, above 0 to 1.
         gamma: exponent of the focal term.
+        border: weight that cross entropy adds between two objects that nearly touch, as U-Net did (10); 0 for none.
+        border_sigma: width of the gaps that matter, pixels.
+        border_class: class whose connected parts are the objects.
     """
 
     cross_entropy: float = 1.0
@@ -31,6 +35,9 @@ class LossConfig:
     label_smoothing: float = 0.0
     hardest: float = 1.0
     gamma: float = 2.0
+    border: float = 0.0
+    border_sigma: float = 5.0
+    border_class: int = 1
 
 
 def make_criterion(config: LossConfig, classes: int) -> Callable[[Tensor, Tensor], Tensor]:
@@ -45,11 +52,17 @@ def make_criterion(config: LossConfig, classes: int) -> Callable[[Tensor, Tensor
     for name, value, low in (("label_smoothing", config.label_smoothing, -1e-9), ("hardest", config.hardest, 0.0)):
         if not low < value <= 1.0:
             raise UsageError(f"loss.{name} is no share", value, "Give a number up to 1")
+    if config.border and not (config.border > 0 < config.border_sigma and 0 <= config.border_class < classes):
+        seen = f"border {config.border}, border_sigma {config.border_sigma}, border_class {config.border_class}"
+        raise UsageError("impossible border weights", seen, "Give a weight and a sigma above 0 and a known class id")
+
+    def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
+        gaps = (config.border_class, config.border, config.border_sigma)
+        extra = border_weights(target, *gaps) if config.border else None
+        return losses.cross_entropy(logits, target, weights, config.label_smoothing, config.hardest, extra)
+
     terms: list[tuple[float, Callable[[Tensor, Tensor], Tensor]]] = [
-        (
-            config.cross_entropy,
-            lambda x, t: losses.cross_entropy(x, t, weights, config.label_smoothing, config.hardest),
-        ),
+        (config.cross_entropy, cross_entropy),
         (config.dice, losses.dice),
         (config.focal, lambda x, t: losses.focal(x, t, config.gamma, weights)),
         (config.lovasz, losses.lovasz),

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from edgeseg.data.pool import Pool
 from edgeseg.data.scenes import SceneMaker
+from edgeseg.export.from_checkpoint import class_map
 from edgeseg.models import build
 from edgeseg.models.base import SemanticNetwork
 from edgeseg.models.blocks import freeze_norms
@@ -23,6 +24,7 @@ from edgeseg.train.fake_quant import choose_scales, simulate_int8
 from edgeseg.train.losses import distillation
 from edgeseg.train.memory import keep_freed_memory
 from edgeseg.train.optimizer import make_optimizer, rate_factor, set_rate
+from edgeseg.train.pictures import draw_curves, draw_samples
 from edgeseg.train.recipe import Recipe
 from edgeseg.train.samples import make_loader
 from edgeseg.train.start import normalize, pictures, start
@@ -33,7 +35,9 @@ BEST = "best.pt"
 
 
 class Run:
-    """One training run in a folder: `last.pt`, `best.pt` (by validation), `log.jsonl` and TensorBoard events.
+    """One training run in a folder: `last.pt`, `best.pt` (by validation), `log.jsonl`, `samples.jpg`, `curves.png`.
+
+    TensorBoard's events lie beside them.
 
     Args:
         recipe: what to do.
@@ -173,10 +177,19 @@ class Run:
     def _validated(self, board: Any) -> None:
         values = self.validate()
         self._log(board, values)
+        self._draw()
         score = sum(values.values()) / len(values) if values else None
         if score is not None and (self.best is None or score > self.best):
             self.best = score
             self.save(BEST)
+
+    def _draw(self) -> None:
+        """`samples.jpg` and `curves.png`: a run that goes wrong is seen sooner than it is computed."""
+        classes = class_map(list(self.recipe.classes), self.recipe.colors)
+        if self.val:
+            pools = list(self.val.values())
+            draw_samples(self.average.network.eval(), pools, self.recipe.size, classes, self.out / "samples.jpg")
+        draw_curves(self.out / "log.jsonl", self.out / "curves.png")
 
     def save(self, name: str = CHECKPOINT) -> None:
         """Write a checkpoint into the run's folder."""

@@ -21,6 +21,7 @@ def cross_entropy(
     class_weights: Sequence[float] = (),
     smoothing: float = 0.0,
     keep: float = 1.0,
+    extra: Tensor | None = None,
 ) -> Tensor:
     """Mean cross entropy over the pixels that count.
 
@@ -30,8 +31,12 @@ def cross_entropy(
         smoothing: share of the target that is spread over all classes (Szegedy et al. 2016).
         keep: share of the pixels, those with the largest loss, that count (online hard example mining, Shrivastava et
             al. 2016, on pixels).
+        extra: float [N, H, W], added to the weight of each pixel that counts, as `borders.border_weights` gives it.
     """
     losses, weights = _each(logits, target, class_weights, smoothing)
+    if extra is not None:
+        heavier = torch.where(weights > 0, weights + extra, weights)
+        losses, weights = losses / weights.clamp(min=1e-6) * heavier, heavier
     if keep < 1.0:
         count = max(1, int(keep * int((weights > 0).sum())))
         losses, chosen = losses.flatten().topk(count)

@@ -9,27 +9,43 @@ from torch import nn
 
 from edgeseg.data.pool import Pool
 from edgeseg.models.ops import center_crop
-from edgeseg.types import IGNORE_INDEX
+from edgeseg.types import IGNORE_INDEX, Image, LabelMap
 
 
 @torch.no_grad()
+def answer(network: nn.Module, image: Image, mask: LabelMap, size: tuple[int, int]) -> tuple[Image, LabelMap, LabelMap]:
+    """What a network says of a picture.
+
+    Args:
+        network: in evaluation mode.
+        image: uint8 [H, W, 3] BGR.
+        mask: uint8 [H, W], the truth.
+        size: (height, width) that both are stretched to; the mask by nearest neighbour.
+
+    Returns:
+        Picture, truth and answer at the size of what the network answers for, which may be less than `size`.
+    """
+    small = cv2.resize(image, (size[1], size[0]), interpolation=cv2.INTER_AREA)
+    truth = cv2.resize(mask, (size[1], size[0]), interpolation=cv2.INTER_NEAREST)
+    rgb = torch.from_numpy(np.ascontiguousarray(small[:, :, ::-1].transpose(2, 0, 1)))[None].float()
+    mean, std = (torch.tensor(getattr(network, key)).view(1, 3, 1, 1) for key in ("mean", "std"))
+    logits = network((rgb - mean) / std)[0].numpy()
+    given = (logits[0] > 0 if len(logits) == 1 else logits.argmax(axis=0)).astype(np.uint8)
+    planes = torch.from_numpy(np.concatenate([small, truth[..., None]], axis=2)).permute(2, 0, 1)
+    inner = center_crop(planes, *given.shape).permute(1, 2, 0).numpy()
+    return np.ascontiguousarray(inner[..., :3]), np.ascontiguousarray(inner[..., 3]), given
+
+
 def mean_iou(network: nn.Module, pool: Pool, size: tuple[int, int]) -> float:
     """Mean over pictures of the foreground's IoU (two classes), or mIoU over all pictures (more classes).
 
-    Pictures are stretched to `size` (height, width); masks by nearest neighbour. `edgeseg eval` measures at full size.
+    Pictures are stretched to `size` (height, width). `edgeseg eval` measures at full size.
     """
     network.eval()
     overlaps: list[float] = []
     matrix = np.zeros((pool.classes, pool.classes), np.int64)
     for index in range(len(pool)):
-        image, mask = pool[index]
-        small = cv2.resize(image, (size[1], size[0]), interpolation=cv2.INTER_AREA)
-        truth = cv2.resize(mask, (size[1], size[0]), interpolation=cv2.INTER_NEAREST)
-        rgb = torch.from_numpy(np.ascontiguousarray(small[:, :, ::-1].transpose(2, 0, 1)))[None].float()
-        mean, std = (torch.tensor(getattr(network, key)).view(1, 3, 1, 1) for key in ("mean", "std"))
-        logits = network((rgb - mean) / std)[0].numpy()
-        guess = (logits[0] > 0).astype(np.int64) if len(logits) == 1 else logits.argmax(axis=0)
-        truth = center_crop(torch.from_numpy(truth), guess.shape[0], guess.shape[1]).numpy()
+        _, truth, guess = answer(network, *pool[index], size)
         valid = truth != IGNORE_INDEX
         if pool.classes == 2:
             both, either = ((guess == 1) & (truth == 1)).sum(), (((guess == 1) | (truth == 1)) & valid).sum()
