@@ -45,15 +45,18 @@ def handle(args: argparse.Namespace) -> int:
     initial = load_for_export(recipe.init)[0] if recipe.init and not (out / CHECKPOINT).exists() else None
     teacher = load_for_export(recipe.teacher)[0] if recipe.teacher else None
     run = Run(recipe, args.data, out, cast("SemanticNetwork | None", initial), cast("SemanticNetwork | None", teacher))
-    info(f"{'resuming' if run.step else 'starting'} {out} at step {run.step} of {recipe.steps}")
+    if run.group.first:
+        info(f"{'resuming' if run.step else 'starting'} {out} at step {run.step} of {recipe.steps}")
     try:
         run.fit(args.stop_at)
     except KeyboardInterrupt:
         # Between checkpoints weights, averages and optimizer may be half a step apart, so nothing is saved here.
         warn(f"stopped at step {run.step}; the same command goes on from {out / CHECKPOINT}")
         return 0
+    run.group.leave()
     done = out / CHECKPOINT
-    print(f"{done}: step {run.step} of {recipe.steps}; next: edgeseg export {done} -o model.onnx")
+    if run.group.first:
+        print(f"{done}: step {run.step} of {recipe.steps}; next: edgeseg export {done} -o model.onnx")
     return 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from edgeseg.train.fake_quant import choose_scales, simulate_int8
 from edgeseg.train.losses import distillation
 from edgeseg.train.memory import keep_freed_memory
 from edgeseg.train.optimizer import make_optimizer, rate_factor, set_rate
+from edgeseg.train.parallel import join_group
 from edgeseg.train.pictures import draw_curves, draw_samples
 from edgeseg.train.recipe import Recipe
 from edgeseg.train.samples import make_loader
@@ -56,6 +58,7 @@ class Run:
         teacher: SemanticNetwork | None = None,
     ) -> None:
         self.recipe, self.data, self.out = recipe, data, out
+        self.group = join_group()
         torch.manual_seed(recipe.seed)
         count = len(recipe.classes)
         self.network: SemanticNetwork = build(
@@ -73,6 +76,7 @@ class Run:
         body = read_checkpoint(saved) if saved.exists() else None
         if body is None:
             start(self.network, recipe, data, self.maker, initial)
+            self.network.load_state_dict(self.group.of_first(self.network.state_dict()))
         # Depthwise convolutions run several times faster on the CPU with channels last.
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = WeightAverage(self.network, recipe.ema)
@@ -101,7 +105,7 @@ class Run:
         """From the averaged weights and norms on: their ranges are steadier than those of the last step."""
         self.network.load_state_dict(self.average.network.state_dict())
         images = pictures(self.network, self.recipe, self.maker)
-        self._simulate_int8(choose_scales(self.network, images))
+        self._simulate_int8(self.group.of_first(choose_scales(self.network, images)))
         # What was best in float says nothing about int8.
         self.best = None
 
@@ -114,16 +118,16 @@ class Run:
         last = min(stop_at or self.recipe.steps, self.recipe.steps)
         for pool in self.pools:
             pool.load()
-        loader = iter(make_loader(self.maker, self.recipe, self.step))
+        loader = iter(make_loader(self.maker, self.recipe, self.step, self.group))
         with (
-            SummaryWriter(str(self.out), purge_step=self.step) as board,
-            tqdm(total=last, initial=self.step, unit="step") as bar,
+            SummaryWriter(str(self.out), purge_step=self.step) if self.group.first else nullcontext() as board,
+            tqdm(total=last, initial=self.step, unit="step", disable=not self.group.first) as bar,
         ):
             started, samples = time.monotonic(), 0
             while self.step < last:
                 images, masks = next(loader)
                 loss = self._step(images, masks)
-                samples += len(images)
+                samples += len(images) * self.group.size
                 bar.update()
                 if self.step % 25 == 0 or self.step == last:
                     rate = samples / (time.monotonic() - started)
@@ -136,6 +140,8 @@ class Run:
                             "images_per_s": round(rate, 2),
                         },
                     )
+                if not self.group.first:
+                    continue
                 if self.step % self.recipe.val_every == 0 or self.step == last:
                     self._validated(board)
                 if self.step % self.recipe.checkpoint_every == 0 or self.step == last:
@@ -162,11 +168,12 @@ class Run:
             loss = loss + self.recipe.distill * distillation(logits, taught)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
+        self.group.average_gradients(self.network.parameters())
         nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.optimizer.clip)
         self.optimizer.step()
         self.step += 1
         self.average.update(self.network)
-        return float(loss.detach())
+        return self.group.mean(loss)
 
     def validate(self) -> dict[str, float]:
         """Foreground IoU (or mIoU) of the averaged weights on each validation set, at the recipe's size."""
@@ -197,6 +204,8 @@ class Run:
         save_checkpoint(self.out / name, self.recipe, self.step, *state, self.best, self.int8_scales)
 
     def _log(self, board: Any, values: dict[str, float]) -> None:
+        if not self.group.first:
+            return
         for name, value in values.items():
             board.add_scalar(name, value, self.step)
         with (self.out / "log.jsonl").open("a", encoding="utf-8") as log:

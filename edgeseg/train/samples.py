@@ -10,8 +10,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from edgeseg.data.scenes import SceneMaker
+from edgeseg.train.parallel import Group
 from edgeseg.train.recipe import Recipe
 
+ALONE = Group()
 Key = tuple[int, int, int]  # sample number, height, width
 
 
@@ -28,31 +30,34 @@ class Samples(Dataset[tuple[Tensor, Tensor]]):
         return torch.from_numpy(rgb), torch.from_numpy(mask)
 
 
-def batch_keys(recipe: Recipe, first_step: int) -> Iterator[list[Key]]:
-    """The keys of each batch from `first_step` on."""
-    number = sum(recipe.phase(step).batch for step in range(first_step))
+def batch_keys(recipe: Recipe, first_step: int, group: Group = ALONE) -> Iterator[list[Key]]:
+    """The keys of each batch from `first_step` on; those of several processes follow each other."""
+    number = sum(recipe.phase(step).batch * group.size for step in range(first_step))
     for step in range(first_step, recipe.steps):
         phase = recipe.phase(step)
         height, width = phase.sizes[step % len(phase.sizes)]
-        yield [(number + k, height, width) for k in range(phase.batch)]
-        number += phase.batch
+        own = number + group.rank * phase.batch
+        yield [(own + k, height, width) for k in range(phase.batch)]
+        number += phase.batch * group.size
 
 
 class _KeySampler:
     """The loader wants an object that can be iterated, not an iterator."""
 
-    def __init__(self, recipe: Recipe, first_step: int) -> None:
-        self.recipe, self.first_step = recipe, first_step
+    def __init__(self, recipe: Recipe, first_step: int, group: Group) -> None:
+        self.recipe, self.first_step, self.group = recipe, first_step, group
 
     def __iter__(self) -> Iterator[list[Key]]:
-        return batch_keys(self.recipe, self.first_step)
+        return batch_keys(self.recipe, self.first_step, self.group)
 
 
-def make_loader(maker: SceneMaker, recipe: Recipe, first_step: int) -> DataLoader[tuple[Tensor, Tensor]]:
-    """Batches from `first_step` to the end of the run."""
+def make_loader(
+    maker: SceneMaker, recipe: Recipe, first_step: int, group: Group = ALONE
+) -> DataLoader[tuple[Tensor, Tensor]]:
+    """This process' batches from `first_step` to the end of the run."""
     return DataLoader(
         Samples(maker, recipe.seed),
-        batch_sampler=_KeySampler(recipe, first_step),
+        batch_sampler=_KeySampler(recipe, first_step, group),
         num_workers=recipe.workers,
         prefetch_factor=4 if recipe.workers else None,
     )
