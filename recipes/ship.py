@@ -25,7 +25,7 @@ from edgeseg.export.to_onnx import export_onnx
 
 ZOO = Path(__file__).resolve().parents[1] / "edgeseg" / "zoo"
 # Name of the shipped model -> (height, width) of its input.
-MODELS = {"person": (256, 256), "person-landscape": (160, 256)}
+MODELS = {"person": (256, 256), "person-landscape": (144, 256)}
 FRAMES_A_SET = 64
 # Pictures that the int8 biases are corrected on, out of those.
 CORRECTED_ON = 64

@@ -43,7 +43,7 @@ def slim_encoder(wide: EfficientNetLite0, narrow: EfficientNetLite0, images: Ten
     generator = torch.Generator().manual_seed(seed)
     full, slim, sources = wide.stem(images), None, wide
     lost = []
-    if len(_blocks(wide, 0)) > len(_blocks(narrow, 0)) == 0:
+    if not _blocks(narrow, 0):
         full, slim, sources = _without_first_stage(wide, narrow, full, generator)
     for source, block, span in _pairs(sources, wide, narrow):
         first = slim is None

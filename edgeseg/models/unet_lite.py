@@ -54,6 +54,9 @@ class UNetLite(EncodedNetwork):
         **options: Any,
     ) -> None:
         super().__init__(build_encoder(encoder, **(DEFAULTS.get(encoder, {}) | options)))
+        # The deepest map may be one of odd size, rounded up: 144 rows then need no padding to 160.
+        self.encoder.pad_odd = True
+        self.stride = self.encoder.strides[-1] // 2
         channels = self.encoder.channels
         if not 1 <= len(decoder) < len(channels):
             raise UsageError("bad decoder widths", list(decoder), f"Give 1 to {len(channels) - 1} of them")
@@ -69,5 +72,8 @@ class UNetLite(EncodedNetwork):
         features = self.encoder(x)
         deep = features[-1]
         for step, skip in zip(self.steps, features[-2::-1], strict=False):
+            height, width = skip.shape[2] // 2, skip.shape[3] // 2
+            if deep.shape[2:] != (height, width):
+                deep = deep[:, :, :height, :width]
             deep = step(deep, skip)
         return F.pixel_shuffle(self.head(deep), self.enlarge)

@@ -40,7 +40,7 @@ def tests_take_one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def person(tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    """Two classes, a mean a channel, and a size that is no multiple of the stride: 72x100, inside 80x112."""
+    """Two classes, a mean a channel, and a size that is no multiple of the stride: 72x100, inside 72x104."""
     model = lively(build("unet_lite", **ARGUMENTS))
     model.mean, model.std = (123.7, 116.3, 103.5), (58.4, 57.1, 57.4)  # type: ignore[assignment]
     architecture = {"name": "unet_lite", "args": ARGUMENTS}

@@ -25,10 +25,11 @@ def settled(encoder: EfficientNetLite0) -> EfficientNetLite0:
     return encoder.eval()
 
 
-def test_an_encoder_of_the_same_widths_computes_the_same() -> None:
+@pytest.mark.parametrize("blocks", [BLOCKS, (0, *BLOCKS[1:])])
+def test_an_encoder_of_the_same_widths_computes_the_same(blocks: tuple[int, ...]) -> None:
     torch.manual_seed(0)
-    wide = settled(EfficientNetLite0(BLOCKS, (0.1,) * 5, stem=8))
-    same = EfficientNetLite0(BLOCKS, (0.1,) * 5, stem=8)
+    wide = settled(EfficientNetLite0(blocks, (0.1,) * 5, stem=8))
+    same = EfficientNetLite0(blocks, (0.1,) * 5, stem=8)
     lost = slim_encoder(wide, same, torch.randn(SIZE))
     assert max(lost) < 1e-3
     x = torch.randn(2, 3, 96, 96)

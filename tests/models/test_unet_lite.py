@@ -16,12 +16,27 @@ from edgeseg.models.ops import upsample_crop_concat
 SLIM = {"blocks": [1, 1, 1, 1, 1, 1], "ratio": [1, 0.25, 0.25, 0.25, 0.25, 0.25], "stem": 16, "decoder": [16, 16, 8, 8]}
 
 
-@pytest.mark.parametrize(("height", "width"), [(64, 64), (96, 160), (32, 64)])
+@pytest.mark.parametrize(("height", "width"), [(64, 64), (96, 160), (32, 64), (48, 80), (16, 16)])
 @pytest.mark.parametrize("classes", [1, 3])
 def test_logits_have_the_size_of_the_input(height: int, width: int, classes: int) -> None:
     network = build("unet_lite", classes=classes, **SLIM).eval()
-    assert network.stride == 32
+    assert network.stride == 16
     assert network(torch.zeros(2, 3, height, width)).shape == (2, classes, height, width)
+
+
+def test_a_deepest_map_of_odd_size_is_rounded_up_with_zeros() -> None:
+    torch.manual_seed(0)
+    network = build("unet_lite", **(SLIM | {"decoder": [16, 8]})).eval()
+    x = torch.randn(1, 3, 48, 80)
+    with torch.no_grad():
+        maps = network.encoder(x)
+        assert [tuple(value.shape[2:]) for value in maps] == [(24, 40), (12, 20), (6, 10), (4, 6), (2, 3)]
+        assert not maps[3][:, :, 3].any() and not maps[3][:, :, :, 5].any()
+        assert torch.equal(maps[4], network.encoder.stages[5](maps[3]))
+        # The decoder goes on with the part that the picture has.
+        deep = network.steps[0](maps[4], maps[3])[:, :, :3, :5]
+        logits = torch.nn.functional.pixel_shuffle(network.head(network.steps[1](deep, maps[2])), 8)
+        assert torch.equal(network(x), logits)
 
 
 def test_every_weight_learns() -> None:

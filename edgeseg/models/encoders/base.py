@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgeseg.errors import InputError
@@ -25,12 +26,15 @@ class Encoder(nn.Module):
         channels: of each feature map, largest map first.
         strides: input size / size of each feature map.
         mean, std: RGB on the 0..255 scale; the input is `(x - mean) / std`.
+        pad_odd: maps of odd size get a row or column of zeros, below or on the right, before a stage halves them; the
+            feature maps too, so that each is twice as large as the next.
     """
 
     channels: tuple[int, ...]
     strides: tuple[int, ...]
     mean: Triple
     std: Triple
+    pad_odd = False
 
     def parts(self) -> Sequence[tuple[nn.Module, int, bool]]:
         """(stage, how much it shrinks its input, whether its output is a feature map), in order."""
@@ -41,8 +45,12 @@ class Encoder(nn.Module):
         raise NotImplementedError
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        features = []
-        for stage, _, tapped in self.parts():
+        features: list[Tensor] = []
+        for stage, shrinks, tapped in self.parts():
+            if self.pad_odd and shrinks > 1 and (x.shape[2] % 2 or x.shape[3] % 2):
+                before = x
+                x = F.pad(x, (0, x.shape[3] % 2, 0, x.shape[2] % 2))
+                features = [x if feature is before else feature for feature in features]
             x = stage(x)
             if tapped:
                 features.append(x)
