@@ -32,7 +32,15 @@ CORE = [
     "av>=15",  # with 13 and 14 an OpenCV window hangs for ever
 ]
 OPENVINO = ["openvino>=2024.4", "onnx>=1.16"]  # onnx: OpenVINO reads no ONNX functions, so they are inlined first
-TRAIN = ["torch>=2.6", "torchvision>=0.21", "pyyaml>=6", "tqdm>=4.66", "tensorboard>=2.17", "matplotlib>=3.8"]
+TRAIN = [
+    "torch>=2.6",
+    "torchvision>=0.21",
+    "pyyaml>=6",
+    "tqdm>=4.66",
+    "tensorboard>=2.17",
+    "matplotlib>=3.8",
+    "pycocotools>=2.0.8",
+]
 EXPORT = ["torch>=2.8", "torchvision>=0.23", "onnx>=1.16", "onnxscript>=0.3"]  # torch.onnx writes with onnxscript
 TENSORRT_RTX = ["tensorrt-rtx-cu13>=1.1", "onnx>=1.16"]
 WEB = ["aiohttp>=3.10"]
