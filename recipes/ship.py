@@ -1,4 +1,4 @@
-"""From a finished run to the models that ship: export at each size, calibrate on training pictures, quantize.
+"""From a finished run to the models that ship: equalize, export at each size, calibrate on training pictures, quantize.
 
     python recipes/ship.py runs/person/last.pt --data ../shared
 
@@ -14,20 +14,27 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
 
 from edgeseg.calib.calibrate import calibrate
 from edgeseg.calib.frames import FrameSet
 from edgeseg.data.pool import Pool, SetConfig
 from edgeseg.errors import EdgeSegError
+from edgeseg.export.equalize import equalize
 from edgeseg.export.from_checkpoint import load_for_export
 from edgeseg.export.quantize import quantize
 from edgeseg.export.to_onnx import export_onnx
+from edgeseg.models.base import SemanticNetwork
+from edgeseg.train.start import normalize
 
 ZOO = Path(__file__).resolve().parents[1] / "edgeseg" / "zoo"
 # Name of the shipped model -> (height, width) of its input.
 MODELS = {"person": (256, 256), "person-landscape": (144, 256)}
 FRAMES_A_SET = 64
-# Pictures that the int8 biases are corrected on, out of those.
+# Pictures that channels are equalized and int8 biases corrected on, out of those.
 CORRECTED_ON = 64
 
 
@@ -65,9 +72,11 @@ def ship(checkpoint: Path, name: str, size: tuple[int, int], frames: Path, metho
     folder = ZOO / name
     folder.mkdir(parents=True, exist_ok=True)
     network, manifest = load_for_export(checkpoint, size)
+    pictures = [image for image, _ in FrameSet(frames, count=CORRECTED_ON).inputs(manifest)]
+    rgb = np.concatenate(pictures)[..., ::-1].transpose(0, 3, 1, 2)
+    equalize(network, normalize(torch.from_numpy(np.ascontiguousarray(rgb)), cast(SemanticNetwork, network)))
     report = export_onnx(network, dataclasses.replace(manifest, name=name), folder / "model.onnx")
     ranges = calibrate(folder / "model.onnx", FrameSet(frames, count=None), method)
-    pictures = [image for image, _ in FrameSet(frames, count=CORRECTED_ON).inputs(manifest)]
     made = quantize(folder / "model.onnx", ranges, folder / "model.int8.onnx", pictures=pictures)
     log = checkpoint.with_name("log.jsonl")
     if log.is_file():

@@ -94,19 +94,27 @@ def _evaluate(truth: Sequence[Instances], given: Sequence[Detections], kind: str
     }
     coco.createIndex()
     answers = [
-        row | {"score": float(score)}
+        # With a box, pycocotools would take the box' area for that of the mask.
+        {key: value for key, value in row.items() if kind == "bbox" or key != "bbox"} | {"score": float(score)}
         for image, found in enumerate(given)
         for row, score in zip(_rows(found.instances, image), found.scores, strict=True)
     ]
-    if not answers:
-        # COCOeval cannot load an empty list; nothing found is no precision and no recall.
-        return np.where(np.arange(12) < 9, 0.0, -1.0)
-    evaluation = COCOeval(coco, coco.loadRes(answers), kind)
+    evaluation = COCOeval(coco, coco.loadRes(answers) if answers else _nothing(coco), kind)
     evaluation.evaluate()
     evaluation.accumulate()
     evaluation.summarize()
     stats: npt.NDArray[np.float64] = evaluation.stats
     return stats
+
+
+def _nothing(coco: Any) -> Any:
+    """An empty answer, which `loadRes` does not take."""
+    from pycocotools.coco import COCO
+
+    empty = COCO()
+    empty.dataset = coco.dataset | {"annotations": []}
+    empty.createIndex()
+    return empty
 
 
 def _rows(instances: Instances, image: int) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgeseg.data.instances import Instances, InstanceSample, check_size, stacked
+from edgeseg.data.instances import Instances, InstanceSample, stacked
 from edgeseg.data.masks import read_image
 from edgeseg.errors import InputError
 from edgeseg.types import Image
@@ -36,6 +36,16 @@ def list_coco(root: Path, split: str) -> tuple[list[InstanceSample], tuple[str, 
     """
     path = annotation_file(root, split)
     body = _read(path)
+    try:
+        return _samples(body, root, split, path)
+    except (KeyError, TypeError, ValueError) as error:
+        seen = f"{path} ({type(error).__name__}: {error})"
+        raise InputError("a damaged annotation file", seen, "Take the file again") from None
+
+
+def _samples(
+    body: Mapping[str, Any], root: Path, split: str, path: Path
+) -> tuple[list[InstanceSample], tuple[str, ...]]:
     categories = sorted(body["categories"], key=lambda item: int(item["id"]))
     classes = {int(item["id"]): number for number, item in enumerate(categories, start=1)}
     owned: dict[int, list[Mapping[str, Any]]] = {int(item["id"]): [] for item in body["images"]}
@@ -62,7 +72,9 @@ def _reader(
 
     def read() -> tuple[Image, Instances]:
         image = read_image(path, 0)
-        check_size(path, size, image)
+        if image.shape[:2] != size:
+            seen = f"{path}: annotated at {size[0]}x{size[1]}, picture {image.shape[0]}x{image.shape[1]}"
+            raise InputError("picture and annotations differ in size", seen, "Take both from the same release")
         masks = [_mask(annotation, size, path) for annotation in annotations]
         labels = [classes[int(annotation["category_id"])] for annotation in annotations]
         return image, stacked(masks, labels, [bool(annotation.get("iscrowd", 0)) for annotation in annotations], size)
@@ -99,7 +111,9 @@ def _read(path: Path) -> Mapping[str, Any]:
         body = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError("cannot read the annotations", f"{path} ({error})", "Take the file again") from None
+    if not isinstance(body, dict):
+        raise InputError("no instance annotations of COCO", f"{path} holds a list", "Give instances_*.json")
     missing = [key for key in ("images", "annotations", "categories") if not isinstance(body.get(key), list)]
     if missing:
         raise InputError("no instance annotations of COCO", f"{path} lacks {missing[0]}", "Give instances_*.json")
-    return body  # type: ignore[no-any-return]
+    return body

@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeseg.data.folder import list_samples
-from edgeseg.errors import InputError
 from edgeseg.types import Image
 
 
@@ -99,10 +98,3 @@ def stacked(
     empty = np.zeros((0, *size[:2]), bool)
     whole = np.stack(list(masks)) if len(masks) else empty
     return Instances(whole, np.array(labels, np.int64), np.array(crowd, bool))
-
-
-def check_size(what: object, masks_size: tuple[int, ...], image: Image) -> None:
-    """InputError where annotations belong to a picture of another size."""
-    if tuple(masks_size[:2]) != image.shape[:2]:
-        seen = f"{what}: annotated at {masks_size[0]}x{masks_size[1]}, picture {image.shape[0]}x{image.shape[1]}"
-        raise InputError("picture and annotations differ in size", seen, "Take both from the same release")

@@ -43,7 +43,10 @@ def slim_encoder(wide: EfficientNetLite0, narrow: EfficientNetLite0, images: Ten
     generator = torch.Generator().manual_seed(seed)
     full, slim, sources = wide.stem(images), None, wide
     lost = []
-    if not _blocks(narrow, 0):
+    if not _blocks(wide, 0) and _width(wide.stem) == _width(narrow.stem):
+        narrow.stem.load_state_dict(wide.stem.state_dict())
+        slim = full
+    elif not _blocks(narrow, 0):
         full, slim, sources = _without_first_stage(wide, narrow, full, generator)
     for source, block, span in _pairs(sources, wide, narrow):
         first = slim is None

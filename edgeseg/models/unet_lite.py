@@ -12,6 +12,7 @@ from edgeseg.errors import UsageError
 from edgeseg.models.base import EncodedNetwork
 from edgeseg.models.blocks import ConvNormAct, SeparableConv
 from edgeseg.models.encoders import build_encoder
+from edgeseg.models.encoders.base import PadEven
 from edgeseg.models.ops import UpsampleCropConcat
 
 # The seventh stage of EfficientNet-Lite0 only widens, for its classifier.
@@ -54,9 +55,13 @@ class UNetLite(EncodedNetwork):
         **options: Any,
     ) -> None:
         super().__init__(build_encoder(encoder, **(DEFAULTS.get(encoder, {}) | options)))
-        # The deepest map may be one of odd size, rounded up: 144 rows then need no padding to 160.
-        self.encoder.pad_odd = True
-        self.stride = self.encoder.strides[-1] // 2
+        strides = self.encoder.strides
+        if any(deep != 2 * skip for skip, deep in zip(strides, strides[1:], strict=False)):
+            todo = "Leave output_stride out, or take deeplabv3plus_*"
+            raise UsageError("unet_lite needs feature maps that halve", f"strides {list(strides)}", todo)
+        # The map that is halved last may be one of odd size: 144 rows then need no padding to 160.
+        self.encoder.even = PadEven()
+        self.stride = strides[-1] // 2
         channels = self.encoder.channels
         if not 1 <= len(decoder) < len(channels):
             raise UsageError("bad decoder widths", list(decoder), f"Give 1 to {len(channels) - 1} of them")

@@ -38,7 +38,7 @@ def save_checkpoint(
         "recipe": _plain(dataclasses.asdict(recipe)),
         "step": step,
         "best": best,
-        "int8_scales": dict(int8_scales) if int8_scales else None,
+        "int8_scales": dict(int8_scales) if int8_scales is not None else None,
         "network": network.state_dict(),
         "ema": average.network.state_dict(),
         "ema_updates": average.updates,

@@ -55,6 +55,8 @@ def make_criterion(config: LossConfig, classes: int) -> Callable[[Tensor, Tensor
     if config.border and not (config.border > 0 < config.border_sigma and 0 <= config.border_class < classes):
         seen = f"border {config.border}, border_sigma {config.border_sigma}, border_class {config.border_class}"
         raise UsageError("impossible border weights", seen, "Give a weight and a sigma above 0 and a known class id")
+    if config.border and not config.cross_entropy:
+        raise UsageError("border weights without cross entropy", config, "Give loss.cross_entropy a weight above 0")
 
     def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
         gaps = (config.border_class, config.border, config.border_sigma)

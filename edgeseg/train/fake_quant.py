@@ -1,9 +1,10 @@
 """Quantization-aware training: the network computes in float on the values that the int8 file will have.
 
-Weights and activations are rounded where `export.quantize` puts its pairs, to the same levels, and gradients pass as if
-nothing had been rounded (straight-through estimator; Jacob et al. 2018, "Quantization and Training of Neural Networks
-for Efficient Integer-Arithmetic-Only Inference"). Norms are folded into their convolutions, as in the file. The head's
-weights and the camera's bytes stay as they are; they lose next to nothing.
+Weights and activations are rounded where `export.quantize` puts its pairs, to the same levels. Gradients pass as if
+nothing had been rounded, and stop where a value is cut off (straight-through estimator; Jacob et al. 2018,
+"Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference"). Norms are folded into
+their convolutions, as in the file. The head's weights, the camera's bytes and concatenations outside the decoder's
+fused steps stay as they are. Networks are taken whose convolutions are all `ConvNormAct`s, but for the head.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from edgeseg.calib.observers import LEVELS, METHODS, MinMax
+from edgeseg.errors import UsageError
 from edgeseg.models.blocks import ConvNormAct, InvertedResidual, freeze_norms
+from edgeseg.models.encoders.base import PadEven
 from edgeseg.models.ops import UpsampleCropConcat
 
 METHOD = "mse"
@@ -37,7 +40,21 @@ def simulate_int8(network: nn.Module, scales: Mapping[str, float]) -> None:
             depthwise = layer[0].groups > 1  # type: ignore[operator]
             layer.weight_levels = DEPTHWISE_LEVELS if depthwise else DENSE_LEVELS
     for name, module in rounded_modules(network):
-        module.register_forward_hook(_Round(scales[name]))
+        if name in scales:
+            module.register_forward_hook(_Round(scales[name]))
+
+
+def check_rounds(network: nn.Module) -> None:
+    """UsageError where convolutions of `network` would stay in float."""
+    inside = {id(layer[0]) for layer in network.modules() if isinstance(layer, ConvNormAct)}
+    left = [
+        name
+        for name, module in network.named_modules()
+        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)) and id(module) not in inside and name != "head"
+    ]
+    if left:
+        seen = f"{len(left)} convolutions would stay in float, {left[0]} the first"
+        raise UsageError("int8_from cannot train this network", seen, "Leave int8_from out, or take efficientnet_lite0")
 
 
 @torch.no_grad()
@@ -49,7 +66,8 @@ def choose_scales(network: nn.Module, images: Tensor) -> dict[str, float]:
         images: float32 [N, 3, H, W], normalized.
 
     Returns:
-        {module name: step}; the maps around a fused decoder step share one, as in the file.
+        {module name: step}; the maps around a fused decoder step share one, as in the file. Modules that these pictures
+        have no use for (`PadEven` where all sizes are even) are missing.
     """
     network.eval()
     observers: dict[str, MinMax] = {}
@@ -60,7 +78,7 @@ def choose_scales(network: nn.Module, images: Tensor) -> dict[str, float]:
         def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
             observers.setdefault(name, METHODS[METHOD]()).observe(output.numpy())
             made[id(output)] = (name, output)
-            if isinstance(module, UpsampleCropConcat):
+            if isinstance(module, (UpsampleCropConcat, PadEven)):
                 for tensor in inputs:
                     if id(tensor) in made:
                         _join(group, name, made[id(tensor)][0])
@@ -83,10 +101,10 @@ def choose_scales(network: nn.Module, images: Tensor) -> dict[str, float]:
 
 
 def rounded_modules(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """The modules whose outputs the file holds in int8."""
+    """The modules whose outputs the file holds in int8, in the order of their names in the network."""
     for name, module in network.named_modules():
         acts = isinstance(module, ConvNormAct) and len(module) == 3
-        if acts or isinstance(module, (InvertedResidual, UpsampleCropConcat)):
+        if acts or isinstance(module, (InvertedResidual, UpsampleCropConcat, PadEven)):
             yield name, module
 
 

@@ -21,7 +21,7 @@ from edgeseg.models.ops import center_crop
 from edgeseg.train.average import WeightAverage
 from edgeseg.train.checkpoint import read_checkpoint, save_checkpoint
 from edgeseg.train.criterion import make_criterion
-from edgeseg.train.fake_quant import choose_scales, simulate_int8
+from edgeseg.train.fake_quant import check_rounds, choose_scales, simulate_int8
 from edgeseg.train.losses import distillation
 from edgeseg.train.memory import keep_freed_memory
 from edgeseg.train.optimizer import make_optimizer, rate_factor, set_rate
@@ -86,6 +86,8 @@ class Run:
         if recipe.freeze_norms:
             freeze_norms(self.network)
         self.int8_scales: dict[str, float] | None = None
+        if recipe.int8_from < 1.0:
+            check_rounds(self.network)
         if body is not None and body.get("int8_scales"):
             self._simulate_int8(body["int8_scales"])
 
@@ -103,7 +105,9 @@ class Run:
 
     def _begin_int8(self) -> None:
         """From the averaged weights and norms on: their ranges are steadier than those of the last step."""
-        self.network.load_state_dict(self.average.network.state_dict())
+        averaged = self.group.of_first(self.average.network.state_dict())
+        for network in (self.network, self.average.network):
+            network.load_state_dict(averaged)
         images = pictures(self.network, self.recipe, self.maker)
         self._simulate_int8(self.group.of_first(choose_scales(self.network, images)))
         # What was best in float says nothing about int8.
@@ -111,6 +115,8 @@ class Run:
 
     def fit(self, stop_at: int | None = None) -> None:
         """Train from the present step to the recipe's last, or to `stop_at`, and leave a checkpoint there."""
+        # Both are wanted at the first validation; better missed now.
+        import matplotlib.figure  # noqa: F401
         from torch.utils.tensorboard import SummaryWriter
         from tqdm import tqdm
 
@@ -156,7 +162,7 @@ class Run:
         set_rate(self.optimizer, self._rate())
         self.network.train()
         x = normalize(images, self.network)
-        with torch.autocast("cpu", torch.bfloat16, enabled=use_bfloat16(self.recipe.amp)):
+        with torch.autocast("cpu", torch.bfloat16, enabled=self._use_bfloat16()):
             logits = self.network(x)
         logits = logits.float()
         # The classic U-Net answers for the middle of its picture.
@@ -174,6 +180,10 @@ class Run:
         self.step += 1
         self.average.update(self.network)
         return self.group.mean(loss)
+
+    def _use_bfloat16(self) -> bool:
+        # int8's levels need more than the eight bits of a bfloat16's mantissa.
+        return self.int8_scales is None and use_bfloat16(self.recipe.amp)
 
     def validate(self) -> dict[str, float]:
         """Foreground IoU (or mIoU) of the averaged weights on each validation set, at the recipe's size."""

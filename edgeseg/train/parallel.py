@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TypeVar
 
 import torch
@@ -74,5 +75,6 @@ def join_group() -> Group:
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return Group()
     if not dist.is_initialized():
-        dist.init_process_group("gloo")
+        # The others wait for the first one's validation in their next step; half an hour is not enough for all sets.
+        dist.init_process_group("gloo", timeout=timedelta(hours=24))
     return Group(dist.get_rank(), dist.get_world_size())

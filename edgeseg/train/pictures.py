@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ def draw_curves(log: Path, path: Path) -> None:
     """
     from matplotlib.figure import Figure
 
-    lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    lines = list(_readable(log.read_text(encoding="utf-8")))
     figure = Figure(figsize=(8, 7), layout="constrained")
     training, quality = figure.subplots(2, 1, sharex=True)
     training.plot(*_series(lines, "loss"), linewidth=0.8)
@@ -72,6 +73,13 @@ def draw_curves(log: Path, path: Path) -> None:
         quality.legend()
     with written_aside(path) as part:
         figure.savefig(part, format="png", dpi=110)
+
+
+def _readable(text: str) -> Iterator[dict[str, Any]]:
+    """The lines of a log; a machine that went down may have left half of one."""
+    for line in text.splitlines():
+        with contextlib.suppress(ValueError):
+            yield json.loads(line)
 
 
 def _series(lines: Sequence[Mapping[str, Any]], key: str) -> tuple[list[int], list[float]]:

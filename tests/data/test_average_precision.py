@@ -64,13 +64,26 @@ def test_a_crowd_is_neither_found_nor_missed() -> None:
     assert average_precision(truth, [found(inside, 0.5, 0.9)])["ap"] == pytest.approx(1.0)
 
 
+def test_sizes_are_those_of_masks_not_of_boxes() -> None:
+    # A thin diagonal, 90 pixels in a box of 8100, is small: found where nothing is, it spoils no other size.
+    thin = np.zeros(SIZE, bool)
+    thin[np.arange(5, 95), np.arange(100, 190)] = True
+    truth = [squares((10, 10, 20), (40, 10, 50))]
+    masks = [thin, *truth[0].masks]
+    figures = average_precision(truth, [found(stacked(masks, [1] * 3, [False] * 3, SIZE), 0.9, 0.5, 0.4)])
+    assert figures["ap_small"] == pytest.approx(0.5)
+    assert figures["ap_medium"] == pytest.approx(1.0)
+
+
 def test_classes_are_averaged() -> None:
     truth = [stacked([*squares((10, 10, 40)).masks, *squares((100, 10, 40)).masks], [1, 2], [False] * 2, SIZE)]
     assert average_precision(truth, [found(squares((10, 10, 40)), 0.9)])["ap"] == pytest.approx(0.5)
 
 
 def test_nothing_found_is_zero_and_nothing_to_find_an_error() -> None:
-    assert average_precision([squares((10, 10, 40))], [found(squares())])["ap"] == 0.0
+    figures = average_precision([squares((10, 10, 40))], [found(squares())])
+    assert figures["ap"] == figures["ar100"] == figures["ap_medium"] == 0.0
+    assert math.isnan(figures["ap_small"])
     with pytest.raises(UsageError, match="nothing to measure"):
         average_precision([squares()], [found(squares())])
     with pytest.raises(UsageError, match="differ in number"):

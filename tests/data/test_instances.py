@@ -84,6 +84,9 @@ def test_coco_is_read_as_published(tmp_path: Path, body: dict[str, Any]) -> None
     [
         (lambda body: body.pop("categories"), "lacks categories"),
         (lambda body: body["annotations"][0].update(category_id=5), "unknown category"),
+        (lambda body: body["annotations"][0].pop("image_id"), "damaged annotation file.*image_id"),
+        (lambda body: body["images"][0].pop("height"), "damaged annotation file.*height"),
+        (lambda body: body["images"][0].update(id="first"), "damaged annotation file"),
         (lambda body: body["annotations"][0].update(image_id=5), "unknown picture"),
         (lambda body: body.update(images=[], annotations=[]), "no pictures"),
     ],
@@ -104,6 +107,9 @@ def test_a_damaged_annotation_is_named(tmp_path: Path, body: dict[str, Any]) -> 
         samples[0].read()
     with pytest.raises(InputError, match="annotated at 44x60"):
         samples[1].read()
+    (tmp_path / "annotations" / "instances_val2017.json").write_text("[]")
+    with pytest.raises(InputError, match="holds a list"):
+        list_instances(tmp_path, "val2017")
     (tmp_path / "annotations" / "instances_val2017.json").write_text("{")
     with pytest.raises(InputError, match="cannot read the annotations"):
         list_instances(tmp_path, "val2017")

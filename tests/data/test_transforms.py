@@ -123,7 +123,8 @@ def people(tmp_path: Path, size: tuple[int, int] = (220, 260)) -> Pool:
 def test_scenes_repeat_and_hold_people(tmp_path: Path, size: tuple[int, int], tilt: float) -> None:
     plain = Photometric(**NOTHING)
     maker = SceneMaker([people(tmp_path)], Scenes(paste=1.0, decoy=0.0, tilt_deg=tilt, photometric=plain))
-    held = 0
+    upright = SceneMaker(maker.pools, Scenes(paste=1.0, decoy=0.0, photometric=plain))
+    held = leans = 0
     for seed in range(12):
         image, mask = maker(np.random.default_rng(seed), size)
         assert image.shape == (*size, 3)
@@ -134,8 +135,10 @@ def test_scenes_repeat_and_hold_people(tmp_path: Path, size: tuple[int, int], ti
         # White people on black, dimmed a little towards it: what is drawn is what is labelled, but for the blended rim.
         drawn = image[..., 0] > 15
         held += bool(mask.any())
+        leans += not np.array_equal(mask, upright(np.random.default_rng(seed), size)[1])
         assert np.count_nonzero(drawn != (mask == 1)) < 0.05 * mask.size
     assert held >= 10
+    assert (leans > 6) == (tilt > 0)
 
 
 def test_a_tilted_cutout_is_the_whole_figure_turned() -> None:

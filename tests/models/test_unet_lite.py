@@ -53,6 +53,8 @@ def test_an_unknown_network_names_the_nearest() -> None:
 def test_a_wrong_argument_is_an_error() -> None:
     with pytest.raises(UsageError, match="depth"):
         build("unet_lite", depth=3)
+    with pytest.raises(UsageError, match="feature maps that halve"):
+        build("unet_lite", output_stride=16)
     with pytest.raises(UsageError, match="Give 1 to 4"):
         build("unet_lite", decoder=[8, 8, 8, 8, 8])
 

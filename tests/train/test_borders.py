@@ -65,7 +65,9 @@ def test_ignored_pixels_stay_ignored() -> None:
     assert losses_of[0] == pytest.approx(losses_of[1])
 
 
-@pytest.mark.parametrize("changes", [{"border_class": 2}, {"border_sigma": 0.0}, {"border": -1.0}])
+@pytest.mark.parametrize(
+    "changes", [{"border_class": 2}, {"border_sigma": 0.0}, {"border": -1.0}, {"cross_entropy": 0.0}]
+)
 def test_impossible_weights_are_refused(changes: dict[str, float]) -> None:
     with pytest.raises(UsageError, match="border"):
         make_criterion(LossConfig(**({"border": 10.0} | changes)), 2)  # type: ignore[arg-type]

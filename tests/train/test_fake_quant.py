@@ -13,6 +13,7 @@ import torch
 
 from edgeseg.calib.calibrate import calibrate
 from edgeseg.calib.frames import FrameSet
+from edgeseg.errors import UsageError
 from edgeseg.export.from_checkpoint import class_map
 from edgeseg.export.quantize import quantize
 from edgeseg.export.to_onnx import export_onnx
@@ -20,7 +21,7 @@ from edgeseg.manifest import Manifest
 from edgeseg.models import build
 from edgeseg.models.base import SemanticNetwork
 from edgeseg.models.blocks import ConvNormAct, round_weight
-from edgeseg.train.fake_quant import choose_scales, rounded_modules, simulate_int8
+from edgeseg.train.fake_quant import check_rounds, choose_scales, rounded_modules, simulate_int8
 from edgeseg.train.start import normalize
 
 SIZE = 64
@@ -103,12 +104,25 @@ def tensors_of(path: Path, names: list[str], images: torch.Tensor) -> list[np.nd
 
 def test_maps_around_a_fused_step_share_one_scale(network: SemanticNetwork, images: torch.Tensor) -> None:
     scales = choose_scales(network, normalize(images, network))
-    assert scales.keys() == {name for name, _ in rounded_modules(network)}
+    assert scales.keys() == {name for name, _ in rounded_modules(network)} - {"encoder.even"}
     for index in range(3):
         assert scales[f"steps.{index}.narrow"] == scales[f"steps.{index}.fuse"]
     # The first step's skip is the last block of the encoder's fifth stage.
     assert scales["encoder.stages.4.0"] == scales["steps.0.fuse"]
     assert scales["steps.0.fuse"] != scales["steps.1.fuse"]
+
+
+def test_a_map_that_is_rounded_up_stays_in_its_group(network: SemanticNetwork, images: torch.Tensor) -> None:
+    scales = choose_scales(network, normalize(images[:, :, :48, :], network))
+    assert scales["encoder.even"] == scales["encoder.stages.4.0"] == scales["steps.0.fuse"]
+
+
+def test_a_network_that_it_cannot_round_is_refused() -> None:
+    check_rounds(build("unet_lite", **ARGS))
+    with pytest.raises(UsageError, match="would stay in float"):
+        check_rounds(build("unet_lite", encoder="mobilenet_v2"))
+    with pytest.raises(UsageError, match="would stay in float"):
+        check_rounds(build("segnet", width=0.1))
 
 
 def test_weights_lie_on_their_levels_and_gradients_pass() -> None:
@@ -124,7 +138,8 @@ def test_weights_lie_on_their_levels_and_gradients_pass() -> None:
 
 def test_a_network_that_rounds_still_learns(network: SemanticNetwork, images: torch.Tensor) -> None:
     x = normalize(images, network)
-    simulate_int8(network, choose_scales(network, x))
+    scales = choose_scales(network, x)
+    simulate_int8(network, scales)
     target = (images.float().mean(1, keepdim=True) > 128).float()
     optimizer = torch.optim.AdamW(network.parameters(), lr=0.01)
     losses = []
@@ -135,5 +150,10 @@ def test_a_network_that_rounds_still_learns(network: SemanticNetwork, images: to
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < 0.95 * losses[0]
+    outputs: list[torch.Tensor] = []
+    network.get_submodule("steps.1.mix.0").register_forward_hook(lambda m, i, o: outputs.append(o.detach()))
+    network.eval()(x)
+    steps = outputs[0] / scales["steps.1.mix.0"]
+    assert torch.allclose(steps, steps.round(), atol=1e-3) and 10 < float(steps.max()) <= 127
     layer = network.get_submodule("encoder.stem")
     assert isinstance(layer, ConvNormAct) and layer.frozen and layer.weight_levels == 63

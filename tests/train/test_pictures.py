@@ -71,7 +71,8 @@ def test_curves_are_drawn_from_the_log(tmp_path: Path) -> None:
     log = tmp_path / "log.jsonl"
     lines = [{"step": k, "loss": 1.0 / k, "lr": 0.1, "images_per_s": 3.0} for k in range(1, 9)]
     lines += [{"step": 4, "iou/set": 0.5}, {"step": 8, "iou/set": 0.75}, {"step": 2, "loss": 9.0}]
-    log.write_text("\n".join(json.dumps(line) for line in lines))
+    # A machine that went down left half a line.
+    log.write_text("\n".join([*(json.dumps(line) for line in lines), '{"step": 9, "lo']))
     assert _series(lines, "iou/set") == ([4, 8], [0.5, 0.75])
     assert _series(lines, "loss")[1][:3] == [1.0, 9.0, 1.0 / 3]
     draw_curves(log, tmp_path / "curves.png")

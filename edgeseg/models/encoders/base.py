@@ -19,6 +19,13 @@ MEAN: Triple = (123.675, 116.28, 103.53)
 STD: Triple = (58.395, 57.12, 57.375)
 
 
+class PadEven(nn.Module):
+    """A row of zeros below and a column on the right, each where its number is odd."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.pad(x, (0, x.shape[3] % 2, 0, x.shape[2] % 2))
+
+
 class Encoder(nn.Module):
     """Stages in a row; the output of some of them are the feature maps.
 
@@ -26,15 +33,18 @@ class Encoder(nn.Module):
         channels: of each feature map, largest map first.
         strides: input size / size of each feature map.
         mean, std: RGB on the 0..255 scale; the input is `(x - mean) / std`.
-        pad_odd: maps of odd size get a row or column of zeros, below or on the right, before a stage halves them; the
-            feature maps too, so that each is twice as large as the next.
+        even: where set, what rounds a map of odd size up before a stage halves it; the feature map too, so that each is
+            twice as large as the next.
     """
 
     channels: tuple[int, ...]
     strides: tuple[int, ...]
     mean: Triple
     std: Triple
-    pad_odd = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.even: PadEven | None = None
 
     def parts(self) -> Sequence[tuple[nn.Module, int, bool]]:
         """(stage, how much it shrinks its input, whether its output is a feature map), in order."""
@@ -47,9 +57,9 @@ class Encoder(nn.Module):
     def forward(self, x: Tensor) -> list[Tensor]:
         features: list[Tensor] = []
         for stage, shrinks, tapped in self.parts():
-            if self.pad_odd and shrinks > 1 and (x.shape[2] % 2 or x.shape[3] % 2):
+            if self.even is not None and shrinks > 1 and (x.shape[2] % 2 or x.shape[3] % 2):
                 before = x
-                x = F.pad(x, (0, x.shape[3] % 2, 0, x.shape[2] % 2))
+                x = self.even(x)
                 features = [x if feature is before else feature for feature in features]
             x = stage(x)
             if tapped:
