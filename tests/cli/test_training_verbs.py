@@ -146,7 +146,7 @@ def test_eval_of_both_files(workshop: Path, capsys: pytest.CaptureFixture[str]) 
         (["export", "toy.yaml", "-o", "x.onnx"], 4, "toy.yaml"),
         (["export", "nobody", "-o", "x.onnx"], 2, "nobody"),
         (["export", "run/last.pt", "-o", "no/x.onnx"], 3, "no"),
-        (["calibrate", "model.onnx", "--frames", "run", "-o", "r.json"], 3, "run"),
+        (["calibrate", "model.onnx", "--frames", "bare", "-o", "r.json"], 3, "bare"),
         (["calibrate", "toy.yaml", "--frames", "toy", "-o", "r.json"], 4, "toy.yaml"),
         (["quantize", "model.onnx", "--ranges", "none.json", "-o", "q.onnx"], 3, "none.json"),
         (["quantize", "model.onnx", "--ranges", "export.json", "-o", "q.onnx"], 4, "export.json"),
@@ -163,6 +163,7 @@ def test_bad_input(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    (workshop / "bare").mkdir(exist_ok=True)
     monkeypatch.chdir(workshop)
     assert main(words) == code
     err = capsys.readouterr().err
