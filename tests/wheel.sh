@@ -35,7 +35,7 @@ for python in $pythons; do
   echo "== $("$python" -V): the wheel, without torch"
   "$uv" venv --quiet --clear --python "$python" "$room/venv"
   install() { "$uv" pip install --quiet --python "$room/venv/bin/python" --constraints "$checkout/constraints.txt" "$@"; }
-  install "$room"/dist/*.whl pytest pytest-timeout onnx openvino
+  install "$room"/dist/*.whl pytest pytest-timeout onnx openvino pycocotools
   "$room/venv/bin/python" -c 'import cv2' 2>/dev/null || {
     "$uv" pip uninstall --quiet --python "$room/venv/bin/python" opencv-python
     install opencv-python-headless

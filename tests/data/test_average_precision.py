@@ -11,6 +11,8 @@ from edgeseg.data.average_precision import Detections, average_precision
 from edgeseg.data.instances import Instances, stacked
 from edgeseg.errors import UsageError
 
+pytest.importorskip("pycocotools", reason="pycocotools, of the extra train, is not installed")
+
 SIZE = (100, 200)
 
 

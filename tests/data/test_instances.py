@@ -9,11 +9,14 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from pycocotools import mask as runs
-from pycocotools.coco import COCO
 
 from edgeseg.data.instances import list_instances, numbered
 from edgeseg.errors import InputError
+
+pytest.importorskip("pycocotools", reason="pycocotools, of the extra train, is not installed")
+
+from pycocotools import mask as runs
+from pycocotools.coco import COCO
 
 
 def disc() -> np.ndarray:
