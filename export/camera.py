@@ -182,8 +182,8 @@ def _shuffle(
 ) -> str:
     """Add DepthToSpace of `levels` [N, block^2, h, w] to `size` in steps; returns the result's name, [N, H, W].
 
-    OpenVINO's convolutions leave packed channels, so that the first transpose costs nothing there, and its transpose in
-    four dimensions takes about half of the time of its DepthToSpace.
+    OpenVINO's convolutions leave packed channels, so that the first transpose moves nothing there, and the second one
+    moves whole rows of a block.
     """
     from onnx import helper
 

@@ -17,13 +17,14 @@ from torch import Tensor, nn
 
 from edgeseg.calib.observers import LEVELS, METHODS, MinMax
 from edgeseg.errors import UsageError
+from edgeseg.export.quantize import WEIGHT_BITS
 from edgeseg.models.blocks import ConvNormAct, InvertedResidual, freeze_norms
 from edgeseg.models.encoders.base import PadEven
 from edgeseg.models.ops import UpsampleCropConcat
 
 METHOD = "mse"
-# As in `export.quantize`: seven bits keep dense convolutions exact on CPUs without VNNI, depthwise ones have eight.
-DENSE_LEVELS, DEPTHWISE_LEVELS = 63, 127
+# As in `export.quantize`: depthwise weights have eight bits whatever the others have.
+DENSE_LEVELS, DEPTHWISE_LEVELS = 2 ** (WEIGHT_BITS - 1) - 1, LEVELS
 BATCH = 8
 
 

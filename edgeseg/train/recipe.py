@@ -64,7 +64,7 @@ class Recipe:
             network of the same stages is slimmed to this one.
         teacher: a checkpoint, an fp32 model file or a shipped model whose probabilities are learned too; None for none.
         distill: weight of the teacher's term beside that of the labels.
-        freeze_norms: batch norms keep the statistics that `init` brings, which makes a step on the CPU shorter.
+        freeze_norms: batch norms keep the statistics that `init` brings, folded into their convolutions.
         int8_from: share of the run after which the network trains on rounded weights and activations, as the int8 file
             will have them; 1 never.
         loss: the terms of the loss and their weights.

@@ -31,9 +31,9 @@ def answer(network: nn.Module, image: Image, mask: LabelMap, size: tuple[int, in
     mean, std = (torch.tensor(getattr(network, key)).view(1, 3, 1, 1) for key in ("mean", "std"))
     logits = network((rgb - mean) / std)[0].numpy()
     given = (logits[0] > 0 if len(logits) == 1 else logits.argmax(axis=0)).astype(np.uint8)
-    planes = torch.from_numpy(np.concatenate([small, truth[..., None]], axis=2)).permute(2, 0, 1)
-    inner = center_crop(planes, *given.shape).permute(1, 2, 0).numpy()
-    return np.ascontiguousarray(inner[..., :3]), np.ascontiguousarray(inner[..., 3]), given
+    middle = center_crop(torch.from_numpy(truth), *given.shape).numpy()
+    inner = center_crop(torch.from_numpy(small).permute(2, 0, 1), *given.shape).permute(1, 2, 0).numpy()
+    return np.ascontiguousarray(inner), middle.astype(np.uint8), given
 
 
 def mean_iou(network: nn.Module, pool: Pool, size: tuple[int, int]) -> float:
