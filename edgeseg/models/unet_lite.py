@@ -17,15 +17,16 @@ from edgeseg.models.ops import UpsampleCropConcat
 
 # The seventh stage of EfficientNet-Lite0 only widens, for its classifier.
 DEFAULTS = {"efficientnet_lite0": {"blocks": (1, 2, 2, 3, 3, 3)}}
+MODES = ("bilinear", "nearest")
 
 
 class DecoderStep(nn.Module):
     """Narrow the deep map, fuse it with the skip at twice the size, mix both with a separable convolution."""
 
-    def __init__(self, deep: int, skip: int, width: int) -> None:
+    def __init__(self, deep: int, skip: int, width: int, upsample: str) -> None:
         super().__init__()
         self.narrow = ConvNormAct(deep, width)
-        self.fuse = UpsampleCropConcat(scale=2)
+        self.fuse = UpsampleCropConcat(scale=2, mode=upsample)
         self.mix = SeparableConv(skip + width, width)
 
     def forward(self, deep: Tensor, skip: Tensor) -> Tensor:
@@ -44,6 +45,8 @@ class UNetLite(EncodedNetwork):
         classes: output channels; 1 for two classes (the foreground's logit).
         decoder: widths of the decoder steps, deepest first; fewer than the encoder has feature maps.
         encoder: its name, see `edgeseg.models.encoders`.
+        upsample: "bilinear" or "nearest", of the decoder steps. Nearest only moves values, so that int8 stays int8
+            without rounding again; the depthwise convolution behind it smooths its blocks.
         options: what the encoder takes.
     """
 
@@ -52,6 +55,7 @@ class UNetLite(EncodedNetwork):
         classes: int = 1,
         decoder: Sequence[int] = (48, 32, 24),
         encoder: str = "efficientnet_lite0",
+        upsample: str = "bilinear",
         **options: Any,
     ) -> None:
         super().__init__(build_encoder(encoder, **(DEFAULTS.get(encoder, {}) | options)))
@@ -65,10 +69,12 @@ class UNetLite(EncodedNetwork):
         channels = self.encoder.channels
         if not 1 <= len(decoder) < len(channels):
             raise UsageError("bad decoder widths", list(decoder), f"Give 1 to {len(channels) - 1} of them")
+        if upsample not in MODES:
+            raise UsageError("unknown upsampling", upsample, f"Give one of {', '.join(MODES)}")
         self.steps = nn.ModuleList()
         deep = channels[-1]
         for skip, width in zip(channels[-2::-1], decoder, strict=False):
-            self.steps.append(DecoderStep(deep, skip, width))
+            self.steps.append(DecoderStep(deep, skip, width, upsample))
             deep = width
         self.enlarge = 2 ** (len(channels) - len(decoder))
         self.head = nn.Conv2d(deep, self.enlarge**2 * classes, 1)

@@ -39,6 +39,21 @@ def test_a_deepest_map_of_odd_size_is_rounded_up_with_zeros() -> None:
         assert torch.equal(network(x), logits)
 
 
+def test_nearest_upsampling_only_moves_values() -> None:
+    torch.manual_seed(0)
+    network = build("unet_lite", upsample="nearest", **SLIM).eval()
+    deep, skip = torch.randn(1, network.encoder.channels[-1], 2, 3), torch.randn(1, network.encoder.channels[-2], 4, 6)
+    step = network.steps[0]
+    with torch.no_grad():
+        repeated = step.narrow(deep).repeat_interleave(2, 2).repeat_interleave(2, 3)
+        assert torch.equal(step(deep, skip), step.mix(torch.cat([skip, repeated], 1)))
+
+
+def test_an_unknown_upsampling_names_the_known() -> None:
+    with pytest.raises(UsageError, match=r"bicubic.*bilinear, nearest"):
+        build("unet_lite", upsample="bicubic", **SLIM)
+
+
 def test_every_weight_learns() -> None:
     network = build("unet_lite", **SLIM)
     network(torch.randn(2, 3, 64, 64)).square().mean().backward()
