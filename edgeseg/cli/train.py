@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
-    from edgeseg.models.base import SemanticNetwork
+    from edgeseg.models.base import Network, SemanticNetwork
     from edgeseg.train.recipe import Recipe
 
 HELP = "train a model by a recipe; the same command resumes a stopped run"
@@ -44,7 +44,7 @@ def handle(args: argparse.Namespace) -> int:
         raise OutputError("cannot make the run's folder", f"{out} ({error.strerror})", "Choose another --out") from None
     initial = load_for_export(recipe.init)[0] if recipe.init and not (out / CHECKPOINT).exists() else None
     teacher = load_for_export(recipe.teacher)[0] if recipe.teacher else None
-    run = Run(recipe, args.data, out, cast("SemanticNetwork | None", initial), cast("SemanticNetwork | None", teacher))
+    run = Run(recipe, args.data, out, cast("Network | None", initial), cast("SemanticNetwork | None", teacher))
     if run.group.first:
         info(f"{'resuming' if run.step else 'starting'} {out} at step {run.step} of {recipe.steps}")
     try:

@@ -107,10 +107,11 @@ def warp(
         small = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
         sx, sy = small.shape[1] / image.shape[1], small.shape[0] / image.shape[0]
         reduced = matrix @ _move(-0.5, -0.5) @ np.diag([1 / sx, 1 / sy, 1.0]) @ _move(0.5, 0.5)
-    return _resample(small, reduced, target, field, cv2.INTER_LINEAR), _warp_mask(mask, matrix, target, field)
+    return _resample(small, reduced, target, field, cv2.INTER_LINEAR), warp_mask(mask, matrix, target, field)
 
 
-def _warp_mask(mask: LabelMap, matrix: Matrix, target: tuple[int, int], field: Field | None) -> LabelMap:
+def warp_mask(mask: LabelMap, matrix: Matrix, target: tuple[int, int], field: Field | None = None) -> LabelMap:
+    """`warp` for a mask alone."""
     import cv2
 
     if int(mask.max(initial=0)) > 1:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -12,6 +13,8 @@ from edgeseg.data.classes import label_table, read_classes
 from edgeseg.data.folder import Sample, list_samples, read_pair
 from edgeseg.errors import InputError
 from edgeseg.types import IGNORE_INDEX, Image, LabelMap
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,7 @@ class Pool:
         self, root: Path, config: SetConfig, classes: int, names: Sequence[str] = (), cache: bool = True
     ) -> None:
         self.config, self.classes = config, classes
-        self.samples = _parts(list_samples(root / config.path, config.split), config)
+        self.samples = take_part(list_samples(root / config.path, config.split), config)
         self._cache: list[tuple[Image, LabelMap] | None] | None = [None] * len(self.samples) if cache else None
         self._table = _label_table(config, root / config.path, names)
 
@@ -94,7 +97,9 @@ class Pool:
         return image, mask
 
 
-def _parts(samples: list[Sample], config: SetConfig) -> list[Sample]:
+def take_part(samples: Sequence[Item], config: SetConfig) -> list[Item]:
+    """Those samples of a split that `part` and `without` of its configuration leave."""
+
     def chosen(rule: str) -> set[int]:
         first, step = (int(number) for number in rule.split("/"))
         return set(range(first, len(samples), step))

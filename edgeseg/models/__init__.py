@@ -1,8 +1,8 @@
-"""Networks, by name. A plain table: each entry builds a `SemanticNetwork` from keyword arguments.
+"""Networks, by name. Plain tables: each entry builds a network from keyword arguments.
 
 Every semantic network maps float32 [N, 3, H, W] (RGB, `(x - mean) / std` on the 0..255 scale) to logits
 [N, C, H, W], C = 1 (the foreground) for two classes, and says its `mean`, `std` and `stride`. The classic `unet` alone
-gives the middle of the picture only.
+gives the middle of the picture only. Instance networks, `build_instance`, answer with boxes, labels, scores and masks.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from edgeseg.errors import UsageError, nearest
 from edgeseg.models.encoders import ENCODERS
 
 if TYPE_CHECKING:
-    from edgeseg.models.base import SemanticNetwork
+    from edgeseg.models.base import Network, SemanticNetwork
 
 
 def _unet_lite(**arguments: Any) -> SemanticNetwork:
@@ -53,15 +53,37 @@ REGISTRY: Mapping[str, Callable[..., SemanticNetwork]] = {
 }
 
 
+def _mask_rcnn(**arguments: Any) -> Network:
+    from edgeseg.models.maskrcnn import MaskRCNN
+
+    return MaskRCNN(**arguments)
+
+
+INSTANCE_REGISTRY: Mapping[str, Callable[..., Network]] = {
+    f"maskrcnn_{encoder}": partial(_mask_rcnn, encoder=encoder) for encoder in ENCODERS
+}
+
+
 def build(name: str, **arguments: Any) -> SemanticNetwork:
     """The network `name`, built with `arguments`, its weights fresh.
 
     Raises:
         UsageError: an unknown name, or an argument that the network does not take.
     """
-    if name not in REGISTRY:
-        raise UsageError("unknown network", name, nearest(name, REGISTRY))
+    network: SemanticNetwork = _built(REGISTRY, name, arguments)
+    return network
+
+
+def build_instance(name: str, **arguments: Any) -> Network:
+    """The instance network `name`; see `build`."""
+    network: Network = _built(INSTANCE_REGISTRY, name, arguments)
+    return network
+
+
+def _built(registry: Mapping[str, Callable[..., Any]], name: str, arguments: Mapping[str, Any]) -> Any:
+    if name not in registry:
+        raise UsageError("unknown network", name, nearest(name, registry))
     try:
-        return REGISTRY[name](**arguments)
+        return registry[name](**arguments)
     except TypeError as error:
         raise UsageError(f"the network {name} cannot be built", error, "Look at its arguments in the recipe") from None

@@ -1,14 +1,16 @@
-"""What every semantic network is, with an encoder or without."""
+"""What every network is: semantic ones with an encoder or without, and those that find instances."""
 
 from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
 from edgeseg.models.encoders.base import MEAN, STD, Encoder, Triple
 
 
-class SemanticNetwork(nn.Module):
-    """float32 [N, 3, H, W], normalized RGB, H and W multiples of `stride` -> logits [N, classes, H, W].
+class Network(nn.Module):
+    """Takes float32 [N, 3, H, W], normalized RGB, H and W multiples of `stride`.
 
     Attributes:
         stride: what height and width of the input must be multiples of.
@@ -18,6 +20,23 @@ class SemanticNetwork(nn.Module):
     def __init__(self, stride: int, mean: Triple = MEAN, std: Triple = STD) -> None:
         super().__init__()
         self.stride, self.mean, self.std = stride, mean, std
+
+
+@runtime_checkable
+class Encoded(Protocol):
+    """A network on an encoder whose weights may come from ImageNet."""
+
+    mean: Triple
+    std: Triple
+
+    @property
+    def encoder(self) -> Encoder:
+        """What makes the feature maps."""
+        ...
+
+
+class SemanticNetwork(Network):
+    """-> logits [N, classes, H, W], one channel (the foreground's) for two classes."""
 
     def output_size(self, height: int, width: int) -> tuple[int, int]:
         """Rows and columns of what comes out, in its middle, for an input of that size; UsageError where none does."""

@@ -9,28 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from edgeseg.data.pool import Pool
-from edgeseg.data.scenes import SceneMaker
-from edgeseg.export.from_checkpoint import class_map
-from edgeseg.models import build
-from edgeseg.models.base import SemanticNetwork
+from edgeseg.models.base import Network, SemanticNetwork
 from edgeseg.models.blocks import freeze_norms
-from edgeseg.models.ops import center_crop
 from edgeseg.train.average import WeightAverage
 from edgeseg.train.checkpoint import read_checkpoint, save_checkpoint
-from edgeseg.train.criterion import make_criterion
 from edgeseg.train.fake_quant import check_rounds, choose_scales, simulate_int8
-from edgeseg.train.losses import distillation
 from edgeseg.train.memory import keep_freed_memory
 from edgeseg.train.optimizer import make_optimizer, rate_factor, set_rate
 from edgeseg.train.parallel import join_group
-from edgeseg.train.pictures import draw_curves, draw_samples
+from edgeseg.train.pictures import draw_curves
 from edgeseg.train.recipe import Recipe
-from edgeseg.train.samples import make_loader
-from edgeseg.train.start import normalize, pictures, start
-from edgeseg.train.validate import mean_iou
+from edgeseg.train.start import pictures, start
+from edgeseg.train.task import make_task
 
 CHECKPOINT = "last.pt"
 BEST = "best.pt"
@@ -54,28 +46,21 @@ class Run:
         recipe: Recipe,
         data: Path,
         out: Path,
-        initial: SemanticNetwork | None = None,
+        initial: Network | None = None,
         teacher: SemanticNetwork | None = None,
     ) -> None:
         self.recipe, self.data, self.out = recipe, data, out
         self.group = join_group()
         torch.manual_seed(recipe.seed)
-        count = len(recipe.classes)
-        self.network: SemanticNetwork = build(
-            recipe.network.name, classes=1 if count == 2 else count, **recipe.network.args
-        )
-        self.pools = [Pool(data, item, count, recipe.classes) for item in recipe.train]
-        self.val = {item.path: Pool(data, item, count, recipe.classes) for item in recipe.val}
-        self.maker = SceneMaker(self.pools, recipe.scenes)
-        self.teacher = _frozen(teacher) if teacher is not None else None
-        self.criterion = make_criterion(recipe.loss, count)
+        self.task = make_task(recipe, data, teacher)
+        self.network = self.task.network
         self.step = 0
         self.best: float | None = None
         out.mkdir(parents=True, exist_ok=True)
         saved = out / CHECKPOINT
         body = read_checkpoint(saved) if saved.exists() else None
         if body is None:
-            start(self.network, recipe, data, self.maker, initial)
+            start(self.network, recipe, data, self.task.maker, initial)
             self.network.load_state_dict(self.group.of_first(self.network.state_dict()))
         # Depthwise convolutions run several times faster on the CPU with channels last.
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -108,7 +93,7 @@ class Run:
         averaged = self.group.of_first(self.average.network.state_dict())
         for network in (self.network, self.average.network):
             network.load_state_dict(averaged)
-        images = pictures(self.network, self.recipe, self.maker)
+        images = pictures(self.network, self.recipe, self.task.maker)
         self._simulate_int8(self.group.of_first(choose_scales(self.network, images)))
         # What was best in float says nothing about int8.
         self.best = None
@@ -122,18 +107,18 @@ class Run:
 
         keep_freed_memory()
         last = min(stop_at or self.recipe.steps, self.recipe.steps)
-        for pool in self.pools:
+        for pool in self.task.pools:
             pool.load()
-        loader = iter(make_loader(self.maker, self.recipe, self.step, self.group))
+        batches = self.task.batches(self.step, self.group)
         with (
             SummaryWriter(str(self.out), purge_step=self.step) if self.group.first else nullcontext() as board,
             tqdm(total=last, initial=self.step, unit="step", disable=not self.group.first) as bar,
         ):
             started, samples = time.monotonic(), 0
             while self.step < last:
-                images, masks = next(loader)
-                loss = self._step(images, masks)
-                samples += len(images) * self.group.size
+                batch = next(batches)
+                loss = self._step(batch)
+                samples += len(batch[0]) * self.group.size
                 bar.update()
                 if self.step % 25 == 0 or self.step == last:
                     rate = samples / (time.monotonic() - started)
@@ -156,22 +141,14 @@ class Run:
     def _rate(self) -> float:
         return rate_factor(self.step, self.recipe.steps, self.recipe.optimizer)
 
-    def _step(self, images: Tensor, masks: Tensor) -> float:
+    def _step(self, batch: Any) -> float:
         if self.int8_scales is None and self.step >= self.recipe.int8_from * self.recipe.steps:
             self._begin_int8()
         set_rate(self.optimizer, self._rate())
         self.network.train()
-        x = normalize(images, self.network)
-        with torch.autocast("cpu", torch.bfloat16, enabled=self._use_bfloat16()):
-            logits = self.network(x)
-        logits = logits.float()
-        # The classic U-Net answers for the middle of its picture.
-        target = center_crop(masks, logits.shape[-2], logits.shape[-1]).long()
-        loss = self.criterion(logits, target)
-        if self.teacher is not None:
-            with torch.no_grad():
-                taught = self.teacher(x)
-            loss = loss + self.recipe.distill * distillation(logits, taught)
+        # Dropout and the choice of regions draw from torch's generator: by step, so that a resumed run draws the same.
+        torch.manual_seed((self.recipe.seed << 32) + self.step * self.group.size + self.group.rank)
+        loss = self.task.loss(batch, self._use_bfloat16())
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self.group.average_gradients(self.network.parameters())
@@ -186,10 +163,8 @@ class Run:
         return self.int8_scales is None and use_bfloat16(self.recipe.amp)
 
     def validate(self) -> dict[str, float]:
-        """Foreground IoU (or mIoU) of the averaged weights on each validation set, at the recipe's size."""
-        return {
-            f"iou/{name}": mean_iou(self.average.network, pool, self.recipe.size) for name, pool in self.val.items()
-        }
+        """Figures of the averaged weights on each validation set."""
+        return dict(self.task.validate(self.average.network))
 
     def _validated(self, board: Any) -> None:
         values = self.validate()
@@ -202,10 +177,8 @@ class Run:
 
     def _draw(self) -> None:
         """`samples.jpg` and `curves.png`: a run that goes wrong is seen sooner than it is computed."""
-        classes = class_map(list(self.recipe.classes), self.recipe.colors)
-        if self.val:
-            pools = list(self.val.values())
-            draw_samples(self.average.network.eval(), pools, self.recipe.size, classes, self.out / "samples.jpg")
+        if self.task.val:
+            self.task.draw(self.average.network, self.out / "samples.jpg")
         draw_curves(self.out / "log.jsonl", self.out / "curves.png")
 
     def save(self, name: str = CHECKPOINT) -> None:
@@ -220,11 +193,6 @@ class Run:
             board.add_scalar(name, value, self.step)
         with (self.out / "log.jsonl").open("a", encoding="utf-8") as log:
             log.write(json.dumps({"step": self.step} | values) + "\n")
-
-
-def _frozen(network: SemanticNetwork) -> SemanticNetwork:
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return network.eval().requires_grad_(False)
 
 
 def use_bfloat16(mode: str) -> bool:

@@ -49,9 +49,11 @@ def make_optimizer(network: nn.Module, settings: OptimizerConfig) -> torch.optim
     """
     if settings.schedule not in SCHEDULES:
         raise UsageError("unknown optimizer.schedule", settings.schedule, nearest(settings.schedule, SCHEDULES))
+    encoder = getattr(network, "encoder", None)
+    inside = {id(parameter) for parameter in encoder.parameters()} if encoder is not None else set()
     parts: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-    for name, parameter in network.named_parameters():
-        parts.setdefault((name.startswith("encoder."), parameter.ndim > 1), []).append(parameter)
+    for parameter in network.parameters():
+        parts.setdefault((id(parameter) in inside, parameter.ndim > 1), []).append(parameter)
     groups = [
         {
             "params": parameters,

@@ -4,44 +4,40 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import nn
 
-from edgeseg.data.pool import Pool
 from edgeseg.drawing import draw_labels
 from edgeseg.export.to_onnx import written_aside
-from edgeseg.train.validate import answer
-from edgeseg.types import ClassInfo, Image
+from edgeseg.types import ClassInfo, Image, LabelMap
 
 # Pictures of each validation set that are shown, spread over the set.
 SHOWN = 6
 _SIDE = 192
 
 
-def draw_samples(
-    network: nn.Module, pools: Sequence[Pool], size: tuple[int, int], classes: Sequence[ClassInfo], path: Path
-) -> None:
+def spread(count: int) -> list[int]:
+    """Numbers of at most `SHOWN` pictures, spread over a set of `count`."""
+    return [int(index) for index in np.unique(np.linspace(0, count - 1, SHOWN).round().astype(int))]
+
+
+def draw_samples(answers: Iterable[tuple[Image, LabelMap, LabelMap]], classes: Sequence[ClassInfo], path: Path) -> None:
     """Write a picture with a column a sample: picture, truth and answer from top to bottom.
 
     Args:
-        network: what answers, in evaluation mode.
-        pools: validation sets.
-        size: (height, width) that pictures are stretched to, as in validation.
+        answers: picture uint8 [H, W, 3] BGR, truth and answer uint8 [H, W].
         classes: the class map, for the colours.
         path: a .jpg file; replaced.
     """
     import cv2
 
     columns = []
-    for pool in pools:
-        for index in np.unique(np.linspace(0, len(pool) - 1, SHOWN).round().astype(int)):
-            picture, truth, given = answer(network, *pool[int(index)], size)
-            parts = [picture, *(draw_labels(picture, labels, classes) for labels in (truth, given))]
-            columns.append(np.vstack([_fitted(part) for part in parts]))
+    for picture, truth, given in answers:
+        parts = [picture, *(draw_labels(picture, labels, classes) for labels in (truth, given))]
+        columns.append(np.vstack([_fitted(part) for part in parts]))
     _, data = cv2.imencode(".jpg", np.hstack(columns), [cv2.IMWRITE_JPEG_QUALITY, 90])
     with written_aside(path) as part:
         part.write_bytes(data.tobytes())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -52,12 +53,25 @@ class _KeySampler:
 
 
 def make_loader(
-    maker: SceneMaker, recipe: Recipe, first_step: int, group: Group = ALONE
-) -> DataLoader[tuple[Tensor, Tensor]]:
-    """This process' batches from `first_step` to the end of the run."""
+    samples: Dataset[Any],
+    recipe: Recipe,
+    first_step: int,
+    group: Group = ALONE,
+    collate: Callable[[list[Any]], Any] | None = None,
+) -> DataLoader[Any]:
+    """This process' batches from `first_step` to the end of the run.
+
+    Args:
+        samples: makes the sample of a key.
+        recipe: sizes and batches.
+        first_step: the step to begin with.
+        group: the processes that share the run.
+        collate: makes a batch of samples; stacks them unless given.
+    """
     return DataLoader(
-        Samples(maker, recipe.seed),
+        samples,
         batch_sampler=_KeySampler(recipe, first_step, group),
         num_workers=recipe.workers,
         prefetch_factor=4 if recipe.workers else None,
+        collate_fn=collate,
     )

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from edgeseg.data.scenes import SceneMaker
 from edgeseg.errors import UsageError
-from edgeseg.models.base import EncodedNetwork, SemanticNetwork
+from edgeseg.models.base import Encoded, EncodedNetwork, Network
 from edgeseg.models.encoders.base import Encoder, dilate
 from edgeseg.models.encoders.efficientnet_lite import EfficientNetLite0, load_imagenet
 from edgeseg.models.slimming import is_wider, slim_encoder
@@ -20,11 +20,11 @@ from edgeseg.train.recipe import Recipe
 # Samples that a slim encoder is fitted on. Their numbers lie beyond those of any run, so training never repeats them.
 PICTURES = 96
 FIRST_NUMBER = 1 << 40
+# (random numbers, (height, width)) -> picture uint8 [H, W, 3] BGR, and what is known of it.
+PictureMaker = Callable[[np.random.Generator, tuple[int, int]], tuple[Any, Any]]
 
 
-def start(
-    network: SemanticNetwork, recipe: Recipe, data: Path, maker: SceneMaker, trained: SemanticNetwork | None = None
-) -> None:
+def start(network: Network, recipe: Recipe, data: Path, maker: PictureMaker, trained: Network | None = None) -> None:
     """Fill `network` as the recipe says.
 
     Args:
@@ -49,12 +49,12 @@ def start(
         _take_head(network, trained, recipe)
         _fill(network, trained.encoder, recipe, maker)
     elif recipe.encoder_weights:
-        if not isinstance(network, EncodedNetwork):
+        if not isinstance(network, Encoded):
             raise UsageError("the network has no encoder", recipe.network.name, "Leave encoder_weights out")
         _load_imagenet(network, recipe, data, maker)
 
 
-def _load_imagenet(network: EncodedNetwork, recipe: Recipe, data: Path, maker: SceneMaker) -> None:
+def _load_imagenet(network: Encoded, recipe: Recipe, data: Path, maker: PictureMaker) -> None:
     name = str(recipe.encoder_weights)
     path = data / name
     if not path.is_file() and Path(name).is_file():
@@ -76,7 +76,7 @@ def _take_head(network: EncodedNetwork, trained: EncodedNetwork, recipe: Recipe)
     network.load_state_dict(other, strict=False)
 
 
-def _fill(network: EncodedNetwork, encoder: Encoder, recipe: Recipe, maker: SceneMaker) -> None:
+def _fill(network: Encoded, encoder: Encoder, recipe: Recipe, maker: PictureMaker) -> None:
     own = network.encoder
     if _shapes(encoder.state_dict()) == _shapes(own.state_dict()):
         own.load_state_dict(encoder.state_dict())
@@ -89,7 +89,7 @@ def _fill(network: EncodedNetwork, encoder: Encoder, recipe: Recipe, maker: Scen
     slim_encoder(encoder, own, pictures(network, recipe, maker), recipe.seed)
 
 
-def pictures(network: SemanticNetwork, recipe: Recipe, maker: SceneMaker) -> Tensor:
+def pictures(network: Network | Encoded, recipe: Recipe, maker: PictureMaker) -> Tensor:
     """float32 [PICTURES, 3, H, W] at the recipe's size, normalized."""
     made = [
         maker(np.random.default_rng([recipe.seed, FIRST_NUMBER + k]), recipe.size)[0][:, :, ::-1].transpose(2, 0, 1)
@@ -98,7 +98,7 @@ def pictures(network: SemanticNetwork, recipe: Recipe, maker: SceneMaker) -> Ten
     return normalize(torch.from_numpy(np.stack(made)), network)
 
 
-def normalize(images: Tensor, network: SemanticNetwork) -> Tensor:
+def normalize(images: Tensor, network: Network | Encoded) -> Tensor:
     """uint8 [N, 3, H, W] RGB -> float32 in channels-last order, `(x - mean) / std`."""
     mean = torch.tensor(network.mean).view(1, 3, 1, 1)
     std = torch.tensor(network.std).view(1, 3, 1, 1)

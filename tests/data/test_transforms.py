@@ -10,9 +10,10 @@ import pytest
 from test_folder import write_set
 
 from edgeseg.data.geometric import Geometric, random_field, random_matrix, warp
+from edgeseg.data.pasting import tilted
 from edgeseg.data.photometric import Photometric, change
 from edgeseg.data.pool import Pool, SetConfig
-from edgeseg.data.scenes import SceneMaker, Scenes, _tilted
+from edgeseg.data.scenes import SceneMaker, Scenes
 from edgeseg.errors import InputError
 
 
@@ -145,10 +146,10 @@ def test_a_tilted_cutout_is_the_whole_figure_turned() -> None:
     area = np.zeros((90, 30), np.uint8)
     area[5:85, 5:25] = 1
     image = np.where(area[..., None] == 1, np.uint8(200), np.uint8(40)).repeat(3, axis=2)
-    quarter, outline = _tilted((image, area), 90.0)
+    quarter, outline = tilted((image, area), 90.0)
     assert outline.shape == (30, 90)
     assert abs(int(outline.sum()) - 1600) < 60
-    slanted, outline = _tilted((image, area), 30.0)
+    slanted, outline = tilted((image, area), 30.0)
     assert abs(int(outline.sum()) - 1600) < 60
     # Moments say by how much: the long axis of the figure leans by the angle, to the left for a positive one.
     moments = cv2.moments(outline, binaryImage=True)

@@ -70,6 +70,17 @@ def test_stopped_and_resumed_gives_the_same_weights(tmp_path: Path, recipe: Reci
     assert list((tmp_path / "whole").glob("events.*"))
 
 
+def test_dropout_resumes_too(tmp_path: Path, recipe: Recipe) -> None:
+    changes = ["network={name: unet, args: {width: 4}}", "size=[188, 188]", "steps=4"]
+    dropping = load_recipe(tmp_path / "toy.yaml", [*changes, "phases=[{until: 1.0, sizes: [[188, 188]], batch: 1}]"])
+    Run(dropping, tmp_path, tmp_path / "whole").fit()
+    Run(dropping, tmp_path, tmp_path / "parts").fit(stop_at=2)
+    torch.rand(3)  # what another process did meanwhile
+    Run(dropping, tmp_path, tmp_path / "parts").fit()
+    whole, parts = weights(tmp_path / "whole"), weights(tmp_path / "parts")
+    assert all(torch.equal(whole[key], parts[key]) for key in whole)
+
+
 def test_sgd_with_other_losses_resumes_too(tmp_path: Path, recipe: Recipe) -> None:
     changes = ["optimizer.kind=sgd", "optimizer.schedule=poly", "loss.lovasz=1", "loss.dice=0", "loss.hardest=0.5"]
     other = load_recipe(tmp_path / "toy.yaml", changes)

@@ -12,7 +12,7 @@ from torch import Tensor
 from edgeseg.data.pool import Pool, SetConfig
 from edgeseg.export.from_checkpoint import class_map
 from edgeseg.models.base import SemanticNetwork
-from edgeseg.train.pictures import _series, draw_curves, draw_samples
+from edgeseg.train.pictures import _series, draw_curves, draw_samples, spread
 from edgeseg.train.validate import answer
 
 CLASSES = class_map(["background", "person"], [[0, 0, 0], [0, 0, 255]])
@@ -45,7 +45,11 @@ def pool(folder: Path) -> Pool:
 
 
 def test_samples_show_picture_truth_and_answer(tmp_path: Path) -> None:
-    draw_samples(Bright().eval(), [pool(tmp_path)], (40, 60), CLASSES, tmp_path / "samples.jpg")
+    samples, network = pool(tmp_path), Bright().eval()
+    shown_ones = spread(len(samples))
+    assert shown_ones == [0, 1, 2]
+    answers = [answer(network, *samples[index], (40, 60)) for index in shown_ones]
+    draw_samples(answers, CLASSES, tmp_path / "samples.jpg")
     shown = cv2.imread(str(tmp_path / "samples.jpg"))
     assert shown is not None
     # Three samples beside each other, three rows of 192; 60x40 pictures are 288 wide.

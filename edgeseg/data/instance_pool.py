@@ -1,0 +1,144 @@
+"""Instances as training draws them: sets side by side, and samples moved, pasted and recoloured with their masks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeseg.data.geometric import random_matrix, warp, warp_mask
+from edgeseg.data.instances import Instances, InstanceSample, list_instances, stacked
+from edgeseg.data.pasting import cutout, paste, place
+from edgeseg.data.photometric import change
+from edgeseg.data.pool import SetConfig, take_part
+from edgeseg.data.scenes import Scenes
+from edgeseg.errors import UsageError
+from edgeseg.types import Image
+
+# An instance of which less is left, in pixels of the target, is not asked for.
+SMALLEST_AREA, SMALLEST_SIDE = 40, 4
+UNNAMED = ("background", "object")
+
+
+class InstancePool:
+    """The samples of one set, their classes those of the model.
+
+    Args:
+        root: folder that the set's path is relative to.
+        config: the set; of its keys path, split, weight, part, without and cutouts count here.
+        names: the model's class names by id, the background first. Classes of the set that are not among them are left
+            out; a set that only numbers its instances is the one class of the model.
+        cache: keep decoded pictures in memory.
+
+    Raises:
+        InputError: a bad folder or file, naming it.
+        UsageError: none of the set's classes is the model's.
+    """
+
+    def __init__(self, root: Path, config: SetConfig, names: Sequence[str], cache: bool = True) -> None:
+        self.config = config
+        samples, own = list_instances(root / config.path, config.split)
+        self.samples: list[InstanceSample] = take_part(samples, config)
+        self._table = _class_table(own, names, config.path)
+        self._cache: list[tuple[Image, Instances] | None] | None = [None] * len(self.samples) if cache else None
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> tuple[Image, Instances]:
+        kept = self._cache[index] if self._cache is not None else None
+        if kept is None:
+            image, all_of_it = self.samples[index].read()
+            labels = self._table[all_of_it.labels]
+            known = labels > 0
+            kept = image, Instances(all_of_it.masks[known], labels[known], all_of_it.crowd[known])
+            if self._cache is not None:
+                self._cache[index] = kept
+        return kept
+
+    def load(self) -> None:
+        """Decode everything now, so that worker processes share it."""
+        for index in range(len(self)):
+            self[index]
+
+
+class InstanceMaker:
+    """Draws samples from pools, each a function of the generator that is handed in.
+
+    `paste` of the configuration is the share of samples that get up to `people` instances of other pictures; what they
+    cover is taken from the masks below.
+    """
+
+    def __init__(self, pools: Sequence[InstancePool], config: Scenes) -> None:
+        self.pools, self.config = pools, config
+        weights = np.array([pool.config.weight for pool in pools], np.float64)
+        self._shares = weights / weights.sum()
+
+    def __call__(self, rng: np.random.Generator, target: tuple[int, int]) -> tuple[Image, Instances]:
+        """uint8 [H, W, 3] BGR at `target` (height, width), and its instances, crowds left out."""
+        image, instances = self._draw(rng)
+        size = image.shape[:2]
+        matrix = random_matrix(rng, size, target, self.config.geometric)
+        moved, _ = warp(image, np.zeros(size, np.uint8), matrix, target)
+        masks = [
+            warp_mask(mask.astype(np.uint8), matrix, target) > 0
+            for mask, crowd in zip(instances.masks, instances.crowd, strict=True)
+            if not crowd
+        ]
+        labels = [int(label) for label, crowd in zip(instances.labels, instances.crowd, strict=True) if not crowd]
+        if rng.random() < self.config.paste:
+            stretch = (target[1] / size[1]) / (target[0] / size[0])
+            for _ in range(int(rng.integers(1, self.config.people + 1))):
+                self._paste(moved, masks, labels, stretch, rng)
+        left = [index for index, mask in enumerate(masks) if _large_enough(mask)]
+        found = stacked(
+            [masks[index] for index in left], [labels[index] for index in left], [False] * len(left), target
+        )
+        return change(moved, rng, self.config.photometric), found
+
+    def _draw(self, rng: np.random.Generator) -> tuple[Image, Instances]:
+        pool = self.pools[int(rng.choice(len(self.pools), p=self._shares))]
+        return pool[int(rng.integers(len(pool)))]
+
+    def _paste(
+        self,
+        image: Image,
+        masks: list[npt.NDArray[np.bool_]],
+        labels: list[int],
+        stretch: float,
+        rng: np.random.Generator,
+    ) -> None:
+        other, instances = self._draw(rng)
+        if not len(instances):
+            return
+        one = int(rng.integers(len(instances)))
+        cut = cutout(other, instances.masks[one].astype(np.uint8), rng)
+        if cut is None or instances.crowd[one]:
+            return
+        covered = np.zeros(image.shape[:2], np.uint8)
+        paste(image, covered, *place(cut, True, stretch, (image.shape[0], image.shape[1]), rng), label=1, rng=rng)
+        for mask in masks:
+            mask &= covered == 0
+        masks.append(covered > 0)
+        labels.append(int(instances.labels[one]))
+
+
+def _large_enough(mask: npt.NDArray[np.bool_]) -> bool:
+    rows, columns = mask.any(1).sum(), mask.any(0).sum()
+    return bool(mask.sum() >= SMALLEST_AREA and min(rows, columns) >= SMALLEST_SIDE)
+
+
+def _class_table(own: Sequence[str], names: Sequence[str], path: str) -> npt.NDArray[np.int64]:
+    """Model's id by the set's; 0 for classes that the model does not have."""
+    if tuple(own) == UNNAMED:
+        if len(names) != 2:
+            todo = "Name one class beside the background, or give a set in COCO's layout"
+            raise UsageError("the set numbers instances and has no classes", f"{path}, {len(names)} classes", todo)
+        return np.array([0, 1], np.int64)
+    table = np.array([names.index(name) if name in names[1:] else 0 for name in own], np.int64)
+    if not table.any():
+        seen = f"{path} has {', '.join(own[1:])}; the recipe {', '.join(names[1:])}"
+        raise UsageError("none of the set's classes is in the recipe", seen, "Name classes as the set does")
+    return table

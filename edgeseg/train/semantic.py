@@ -1,0 +1,84 @@
+"""Semantic segmentation as a run trains it: class ids in, logits out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from edgeseg.data.pool import Pool
+from edgeseg.data.scenes import SceneMaker
+from edgeseg.export.from_checkpoint import class_map
+from edgeseg.models import build
+from edgeseg.models.base import SemanticNetwork
+from edgeseg.models.ops import center_crop
+from edgeseg.train.criterion import make_criterion
+from edgeseg.train.losses import distillation
+from edgeseg.train.parallel import Group
+from edgeseg.train.pictures import draw_samples, spread
+from edgeseg.train.recipe import Recipe
+from edgeseg.train.samples import Samples, make_loader
+from edgeseg.train.start import normalize
+from edgeseg.train.validate import answer, mean_iou
+
+Batch = tuple[Tensor, Tensor]  # uint8 [N, 3, H, W] RGB, uint8 [N, H, W] of class ids
+
+
+class SemanticTask:
+    """See `edgeseg.train.task.Task`.
+
+    Args:
+        recipe: what to do.
+        data: folder that the recipe's paths are relative to.
+        teacher: the network whose probabilities are learned too.
+    """
+
+    def __init__(self, recipe: Recipe, data: Path, teacher: SemanticNetwork | None = None) -> None:
+        self.recipe, count = recipe, len(recipe.classes)
+        self.network: SemanticNetwork = build(
+            recipe.network.name, classes=1 if count == 2 else count, **recipe.network.args
+        )
+        self.pools = [Pool(data, item, count, recipe.classes) for item in recipe.train]
+        self.val = {item.path: Pool(data, item, count, recipe.classes) for item in recipe.val}
+        self.maker = SceneMaker(self.pools, recipe.scenes)
+        self.teacher = _frozen(teacher) if teacher is not None else None
+        self.criterion = make_criterion(recipe.loss, count)
+
+    def batches(self, first_step: int, group: Group) -> Iterator[Batch]:
+        """See `Task.batches`."""
+        return iter(make_loader(Samples(self.maker, self.recipe.seed), self.recipe, first_step, group))
+
+    def loss(self, batch: Batch, bfloat16: bool) -> Tensor:
+        """See `Task.loss`."""
+        images, masks = batch
+        x = normalize(images, self.network)
+        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+            logits = self.network(x)
+        logits = logits.float()
+        # The classic U-Net answers for the middle of its picture.
+        loss = self.criterion(logits, center_crop(masks, logits.shape[-2], logits.shape[-1]).long())
+        if self.teacher is not None:
+            with torch.no_grad():
+                taught = self.teacher(x)
+            loss = loss + self.recipe.distill * distillation(logits, taught)
+        return loss
+
+    def validate(self, network: torch.nn.Module) -> Mapping[str, float]:
+        """Foreground IoU (or mIoU) on each validation set, at the recipe's size."""
+        return {f"iou/{name}": mean_iou(network, pool, self.recipe.size) for name, pool in self.val.items()}
+
+    def draw(self, network: torch.nn.Module, path: Path) -> None:
+        """See `Task.draw`."""
+        classes = class_map(list(self.recipe.classes), self.recipe.colors)
+        network.eval()
+        shown = (
+            answer(network, *pool[index], self.recipe.size) for pool in self.val.values() for index in spread(len(pool))
+        )
+        draw_samples(shown, classes, path)
+
+
+def _frozen(network: SemanticNetwork) -> SemanticNetwork:
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network.eval().requires_grad_(False)
