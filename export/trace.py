@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import copy
 import warnings
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from edgeseg.export import fused_step
@@ -18,12 +19,12 @@ IR_VERSION = 10
 INPUT, LOGITS = "normalized", "raw_logits"
 
 
-def trace(model: nn.Module, height: int, width: int) -> onnx.ModelProto:
+def trace(model: nn.Module, height: int, width: int, outputs: Sequence[str] = (LOGITS,)) -> onnx.ModelProto:
     """Export `model` for float32 [N, 3, height, width], N dynamic, to logits [N, C, h, w].
 
-    The graph's input is `normalized`, its output `raw_logits`. A convolution is named after its module's path
-    ("encoder.stem.0"), other nodes after their module and operator ("encoder.stem.2.clip"), and every node's output
-    after the node. Weights keep their names in the state_dict.
+    The graph's input is `normalized`, its outputs have the names of `outputs`. A convolution is named after its
+    module's path ("encoder.stem.0"), other nodes after their module and operator ("encoder.stem.2.clip"), and every
+    node's output after the node. Weights keep their names in the state_dict.
     """
     import torch
 
@@ -37,7 +38,7 @@ def trace(model: nn.Module, height: int, width: int) -> onnx.ModelProto:
             dynamo=True,
             opset_version=OPSET,
             input_names=[INPUT],
-            output_names=[LOGITS],
+            output_names=list(outputs),
             dynamic_shapes=({0: torch.export.Dim("N")},),
             verbose=False,
         )
