@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 
 from edgeseg.errors import UsageError, nearest
-from edgeseg.types import ClassInfo, Image, LabelMap
+from edgeseg.types import ClassInfo, Image, Instances, LabelMap
 
 
 def draw_labels(
@@ -51,6 +51,24 @@ def draw_labels(
         contours, _ = cv2.findContours(area, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
         cv2.drawContours(out, contours, -1, info.color, thickness, cv2.LINE_AA)
     return out
+
+
+def draw_instances(
+    image: Image,
+    instances: Instances,
+    classes: Sequence[ClassInfo],
+    strength: float = 0.45,
+    only: Collection[str] | None = None,
+) -> Image:
+    """`draw_labels` for instances: each in the colour of its class, with an outline of its own, the best on top."""
+    shown = {info.id: info for info in select_classes(classes, only)}
+    out = image
+    for index in reversed(range(len(instances))):
+        info = shown.get(int(instances.classes[index]))
+        if info is not None:
+            one = (ClassInfo(0, "background", (0, 0, 0)), ClassInfo(1, info.name, info.color))
+            out = draw_labels(out, instances.mask(index).view(np.uint8), one, strength)
+    return image.copy() if out is image else out
 
 
 def select_classes(classes: Sequence[ClassInfo], only: Collection[str] | None) -> list[ClassInfo]:

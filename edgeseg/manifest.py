@@ -18,6 +18,7 @@ from edgeseg.types import ClassInfo
 METADATA_KEY = "edgeseg.manifest"
 FORMAT_VERSION = 1
 TASKS = ("semantic", "instance")
+INSTANCE_OUTPUTS = ("boxes", "scores", "classes", "masks")
 FITS = ("stretch", "letterbox")
 PRECISIONS = ("fp32", "fp16", "int8")
 

@@ -60,12 +60,32 @@ class Instances:
         scores: float32 [K], 0 to 1.
         classes: int32 [K], ids of the class map.
         mask_probabilities: float32 [K, 28, 28], 0 to 1, relative to the box.
+        size: (height, width) of the frame.
     """
 
     boxes: npt.NDArray[np.float32]
     scores: npt.NDArray[np.float32]
     classes: npt.NDArray[np.int32]
     mask_probabilities: npt.NDArray[np.float32]
+    size: tuple[int, int]
+    _pasted: dict[int, npt.NDArray[np.bool_]] = field(default_factory=dict, repr=False, compare=False)
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def mask(self, index: int) -> npt.NDArray[np.bool_]:
+        """bool [H, W]: the mask of one instance at the size of the frame, pasted when first asked for."""
+        from edgeseg.instance_masks import paste_mask
+
+        if index not in self._pasted:
+            self._pasted[index] = paste_mask(self.mask_probabilities[index], self.boxes[index], *self.size)
+        return self._pasted[index]
+
+    @property
+    def masks(self) -> npt.NDArray[np.bool_]:
+        """bool [K, H, W]: all masks at the size of the frame."""
+        every = [self.mask(index) for index in range(len(self))]
+        return np.stack(every) if every else np.zeros((0, *self.size), bool)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +128,8 @@ class Result:
         Returns:
             A new uint8 [H, W, 3] BGR picture.
         """
-        from edgeseg.drawing import draw_labels
+        from edgeseg.drawing import draw_instances, draw_labels
 
+        if self.instances is not None:
+            return draw_instances(self.frame.image, self.instances, self.classes, strength, classes)
         return draw_labels(self.frame.image, self.label_map, self.classes, strength, classes)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 # Float arithmetic in another order moves a probability across a rounding border now and then, never further.
 MAX_LEVELS = 1
 MIN_AGREEMENT = 0.999
+MIN_ROWS = 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +28,14 @@ class Report:
     Attributes:
         images: pictures compared.
         max_levels: largest difference of `probability`, in levels of 255; 0 for models without that output.
-        label_agreement: share of pixels with the same label, 0 to 1.
+        label_agreement: share of pixels with the same label, of detections for instance models, 0 to 1.
+        detections: rows of all pictures with a score, for instance models.
     """
 
     images: int
     max_levels: int
     label_agreement: float
+    detections: int = 0
 
 
 def check_export(model: nn.Module, path: Path | str, images: Sequence[npt.NDArray[np.uint8]] | None = None) -> Report:
@@ -44,12 +47,15 @@ def check_export(model: nn.Module, path: Path | str, images: Sequence[npt.NDArra
         images: uint8 [H, W, 3] BGR of the file's own size; noise and drawn scenes when None.
 
     Raises:
-        ModelError: a probability differs by more than one level, or fewer than 99.9 % of the labels agree.
+        ModelError: a probability differs by more than one level, or fewer than 99.9 % of the labels agree, or fewer
+            than 90 % of an instance model's detections.
     """
     from edgeseg.calib.model_file import read_model
 
     _, manifest = read_model(path)
     pictures = np.stack(sample_pictures(manifest.height, manifest.width) if images is None else images)
+    if manifest.task == "instance":
+        return _check_instances(model, manifest, pictures, _run_file(path, pictures))
     expected = _run_torch(model, pictures, manifest)
     got = _run_file(path, pictures)
     levels = 0
@@ -62,6 +68,40 @@ def check_export(model: nn.Module, path: Path | str, images: Sequence[npt.NDArra
         seen = f"{levels} levels of 255, {agreement:.2%} of the labels agree"
         raise ModelError("the exported file differs from the torch model", seen, "This is a fault of the export")
     return report
+
+
+def _check_instances(
+    model: Any, manifest: Any, pictures: npt.NDArray[np.uint8], got: dict[str, npt.NDArray[Any]]
+) -> Report:
+    """Every detection of torch must stand in the file's answer, in any row: nearly equal scores may change places."""
+    import torch
+
+    from edgeseg.export.static_detector import StaticDetector
+
+    rgb = torch.from_numpy(pictures[..., ::-1].copy()).permute(0, 3, 1, 2).float()
+    mean, std = (torch.tensor(list(value)).view(1, 3, 1, 1) for value in (model.mean, model.std))
+    with torch.no_grad():
+        static = StaticDetector(model.eval(), manifest.height, manifest.width, manifest.max_detections)
+        expected = {
+            name: value.numpy() for name, value in zip(manifest.outputs, static((rgb - mean) / std), strict=True)
+        }
+    found = expected["scores"] > 0
+    same = [
+        _stands_in({name: value[k, row] for name, value in expected.items()}, {name: got[name][k] for name in expected})
+        for k, row in zip(*np.nonzero(found), strict=True)
+    ]
+    agreement = float(np.mean(same)) if same else 1.0
+    if agreement < MIN_ROWS:
+        seen = f"{agreement:.2%} of {len(same)} detections agree"
+        raise ModelError("the exported file differs from the torch model", seen, "This is a fault of the export")
+    return Report(len(pictures), 0, agreement, len(same))
+
+
+def _stands_in(one: dict[str, npt.NDArray[Any]], rows: dict[str, npt.NDArray[Any]]) -> bool:
+    """Whether a detection is among the rows: score, box in pixels, class and mask."""
+    near = (np.abs(rows["scores"] - one["scores"]) < 1e-3) & (np.abs(rows["boxes"] - one["boxes"]).max(-1) < 0.5)
+    near &= (rows["classes"] == one["classes"]) & (np.abs(rows["masks"] - one["masks"]).max((-1, -2)) < 0.02)
+    return bool(near.any())
 
 
 def sample_pictures(height: int, width: int) -> list[npt.NDArray[np.uint8]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeseg.errors import InputError, ModelError, UsageError
-from edgeseg.manifest import Manifest
+from edgeseg.manifest import INSTANCE_OUTPUTS, Manifest
 from edgeseg.types import ClassInfo
 
 if TYPE_CHECKING:
@@ -75,6 +75,8 @@ def _from_onnx(path: Path) -> tuple[nn.Module, Manifest]:
 
 
 def _from_checkpoint(path: Path) -> tuple[nn.Module, Manifest]:
+    from edgeseg.models import INSTANCE_REGISTRY
+
     body = _read(path)
     names = list(body["classes"])
     model = _build(body["model"], len(names), path)
@@ -84,13 +86,15 @@ def _from_checkpoint(path: Path) -> tuple[nn.Module, Manifest]:
         cause, seen = "the checkpoint does not fit the network it names", f"{path} ({str(error).splitlines()[0]})"
         raise ModelError(cause, seen, "Train again with this edgeseg") from None
     height, width = body["size"]
+    task = "instance" if body["model"]["name"] in INSTANCE_REGISTRY else "semantic"
     manifest = Manifest(
         name=str(body["name"]),
         classes=class_map(names, body.get("colors") or ()),
         height=int(height),
         width=int(width),
         fit=body["fit"],
-        outputs=("label_map", "probability") if len(names) == 2 else ("label_map",),
+        task=task,
+        outputs=_outputs(task, len(names)),
         architecture=dict(body["model"]),
         origin={
             "recipe": body.get("recipe", {}),
@@ -99,6 +103,12 @@ def _from_checkpoint(path: Path) -> tuple[nn.Module, Manifest]:
         },
     )
     return model, manifest
+
+
+def _outputs(task: str, classes: int) -> tuple[str, ...]:
+    if task == "instance":
+        return INSTANCE_OUTPUTS
+    return ("label_map", "probability") if classes == 2 else ("label_map",)
 
 
 def _read(path: Path) -> Mapping[str, Any]:
@@ -118,10 +128,12 @@ def _read(path: Path) -> Mapping[str, Any]:
 
 
 def _build(architecture: Mapping[str, Any], classes: int, where: Path) -> nn.Module:
-    from edgeseg.models import build
+    from edgeseg.models import INSTANCE_REGISTRY, build, build_instance
 
     if "name" not in architecture:
         raise ModelError("the file does not say which network it holds", where, "Export it again from its checkpoint")
+    if architecture["name"] in INSTANCE_REGISTRY:
+        return build_instance(architecture["name"], **{"classes": classes, **architecture.get("args", {})})
     arguments = {"classes": 1 if classes == 2 else classes, **architecture.get("args", {})}
     return build(architecture["name"], **arguments)
 

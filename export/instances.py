@@ -15,13 +15,12 @@ import numpy as np
 
 from edgeseg.errors import ModelError
 from edgeseg.export import graph as g
-from edgeseg.manifest import METADATA_KEY, Manifest
+from edgeseg.manifest import INSTANCE_OUTPUTS, METADATA_KEY, Manifest
 
 if TYPE_CHECKING:
     import onnx
     from torch import Tensor, nn
 
-OUTPUTS = ("boxes", "scores", "classes", "masks")
 MASK_SIDE = 28
 # What stands in the traced graph until the nodes are written out.
 DOMAIN, SUPPRESS, ALIGN = "edgeseg", "Suppress", "AlignRegions"
@@ -54,7 +53,7 @@ def build_instances(model: nn.Module, manifest: Manifest) -> onnx.ModelProto:
     norms = fold.pack_norms(encoder, pairs)  # type: ignore[arg-type]
     fold.fold_norms(encoder, pairs)  # type: ignore[arg-type]
     static = StaticDetector(folded, manifest.height, manifest.width, manifest.max_detections)  # type: ignore[arg-type]
-    proto = trace(_with_nodes(static), manifest.height, manifest.width, OUTPUTS)
+    proto = trace(_with_nodes(static), manifest.height, manifest.width, INSTANCE_OUTPUTS)
     _write_out(proto.graph)
     camera.add_camera(proto.graph, _triple(model.mean), _triple(model.std), manifest, (0, 0, 0, 0))
     g.prune(proto)
@@ -76,7 +75,7 @@ def _fitted(model: Any, manifest: Manifest) -> Manifest:
     if not 1 <= rows <= proposals * (classes - 1) or max(rows, proposals) > LARGEST_TOPK:
         seen = f"{rows} detections of {proposals} proposals"
         raise ModelError("impossible number of detections", seen, f"At most as many as proposals, and {LARGEST_TOPK}")
-    return dataclasses.replace(manifest, task="instance", outputs=OUTPUTS, max_detections=rows)
+    return dataclasses.replace(manifest, task="instance", outputs=INSTANCE_OUTPUTS, max_detections=rows)
 
 
 def _with_nodes(static: nn.Module) -> nn.Module:

@@ -33,7 +33,8 @@ def export_onnx(model: nn.Module, manifest: Manifest, path: Path | str, inline: 
 
     Args:
         model: float32 [N, 3, H, W] normalized RGB -> logits [N, C, h, w], C = 1 for two classes (the foreground's
-            logit); with attributes `mean`, `std` (RGB, 0..255 scale) and `stride`. Not changed.
+            logit); with attributes `mean`, `std` (RGB, 0..255 scale) and `stride`. Or a `MaskRCNN`, where the task of
+            the manifest is "instance". Not changed.
         manifest: height and width are the file's picture size; its outputs are set to what the file gives
             ("logits" stays, where asked for).
         path: the ONNX file; replaced only when the new one is complete and agrees with torch.
@@ -47,8 +48,10 @@ def export_onnx(model: nn.Module, manifest: Manifest, path: Path | str, inline: 
         OutputError: the file cannot be written.
     """
     from edgeseg.export.check import check_export
+    from edgeseg.export.instances import build_instances
 
-    proto = build(model, manifest, inline)
+    instance = manifest.task == "instance"
+    proto = build_instances(model, manifest) if instance else build(model, manifest, inline)
     with written_aside(Path(path)) as part:
         save(proto, part)
         return check_export(model, part)

@@ -36,9 +36,11 @@ def handle(args: argparse.Namespace) -> int:
     size_bytes = args.out.stat().st_size
     figures = {"file": str(args.out), "size_bytes": size_bytes, "against_torch": dataclasses.asdict(report)}
     write_json(figures, args.json)
+    apart = "" if manifest.task == "instance" else f", at most {report.max_levels} of 255 apart"
+    agreed = f"{report.detections} detections" if manifest.task == "instance" else "the labels"
     print(
         f"{args.out}: {manifest.name}, {manifest.height}x{manifest.width}, {size_bytes / 1e6:.2f} MB; against torch "
-        f"{report.label_agreement:.2%} of the labels agree, at most {report.max_levels} of 255 apart",
+        f"{report.label_agreement:.2%} of {agreed} agree{apart}",
         file=text_stream(args.json),
     )
     return 0

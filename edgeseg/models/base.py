@@ -21,6 +21,10 @@ class Network(nn.Module):
         super().__init__()
         self.stride, self.mean, self.std = stride, mean, std
 
+    def output_size(self, height: int, width: int) -> tuple[int, int]:
+        """Rows and columns of what is answered for, in the middle, for an input of that size; UsageError if none is."""
+        return height, width
+
 
 @runtime_checkable
 class Encoded(Protocol):
@@ -37,10 +41,6 @@ class Encoded(Protocol):
 
 class SemanticNetwork(Network):
     """-> logits [N, classes, H, W], one channel (the foreground's) for two classes."""
-
-    def output_size(self, height: int, width: int) -> tuple[int, int]:
-        """Rows and columns of what comes out, in its middle, for an input of that size; UsageError where none does."""
-        return height, width
 
     def forward(self, x: Tensor) -> Tensor:
         raise NotImplementedError

@@ -240,10 +240,10 @@ class Pipeline:
     def _output_one(self, inferred: _Inferred) -> None:
         frame, spans = inferred.frame, {"preprocess": inferred.preprocess_ms, "inference": inferred.inference_ms}
         started = time.perf_counter()
-        label_map, probability = self.segmenter.postprocess(self._smooth(inferred), inferred.geometry)
+        answer = self.segmenter.postprocess(self._smooth(inferred), inferred.geometry)
         ended = time.perf_counter()
         spans["postprocess"] = (ended - started) * 1e3
-        result = Result(label_map, probability, None, frame, self.segmenter.classes, spans)
+        result = Result(*answer, frame, self.segmenter.classes, spans)
         if self.source.live:
             self.stats.record(frame_age=(time.monotonic_ns() - frame.captured_ns) / 1e6)
         for sink in self._sinks:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy.typing as npt
 
@@ -12,7 +12,7 @@ from edgeseg.errors import ModelError, UsageError
 from edgeseg.manifest import Manifest
 from edgeseg.runtime.geometry import Geometry
 from edgeseg.runtime.tiling import Tiling
-from edgeseg.types import LabelMap, Probability
+from edgeseg.types import Instances, LabelMap, Probability
 
 
 def threshold_byte(threshold: float) -> int:
@@ -30,6 +30,14 @@ def threshold_byte(threshold: float) -> int:
     return math.ceil(threshold * 255 - 1e-9)
 
 
+class Answer(NamedTuple):
+    """What a model says of one frame, before it becomes a Result; see there."""
+
+    label_map: LabelMap
+    probability: Probability | None
+    instances: Instances | None = None
+
+
 class Postprocessor:
     """Makes label maps of one semantic model's outputs. Holds no state; threads may share it.
 
@@ -39,26 +47,24 @@ class Postprocessor:
 
     Raises:
         UsageError: a threshold outside 0 to 1, or one for a model without `probability`.
-        ModelError: a kind of model that this version cannot postprocess.
+        ModelError: no semantic model.
     """
 
     def __init__(self, manifest: Manifest, threshold: float | None = None) -> None:
         if manifest.task != "semantic":
-            raise ModelError(f"{manifest.task} models are not in this version", manifest.name, "Use a semantic model")
+            raise ModelError("not a semantic model", f"{manifest.name} ({manifest.task})", "Use a semantic one")
         if threshold is not None and not manifest.two_class:
             raise UsageError("the model has no foreground probability for a threshold", manifest.name, "Leave it out")
         self.two_class = manifest.two_class
         self.threshold = manifest.threshold if threshold is None else threshold
         self._first = threshold_byte(self.threshold)
-        self.output = "probability" if self.two_class else "label_map"
+        self.outputs = ("probability" if self.two_class else "label_map",)
 
-    def __call__(
-        self, outputs: Mapping[str, npt.NDArray[Any]], geometry: Geometry | Tiling
-    ) -> tuple[LabelMap, Probability | None]:
+    def __call__(self, outputs: Mapping[str, npt.NDArray[Any]], geometry: Geometry | Tiling) -> Answer:
         """Bring one frame's output to the size of the frame.
 
         Args:
-            outputs: the model's outputs by name; only the one named by the attribute `output` is read: `probability`
+            outputs: the model's outputs by name; only the one that the attribute `outputs` names is read: `probability`
                 uint8 [1, H, W] of a two-class model, `label_map` uint8 [1, H, W] of another; [n, h, w] of n tiles.
             geometry: from the preprocessor.
 
@@ -69,12 +75,12 @@ class Postprocessor:
         """
         import cv2
 
-        values = geometry.map_of(outputs[self.output])
+        values = geometry.map_of(outputs[self.outputs[0]])
         size = (geometry.frame_width, geometry.frame_height)
         # A resize to the same size still makes a new array.
         if not self.two_class:
-            return cast(LabelMap, cv2.resize(values, size, interpolation=cv2.INTER_NEAREST_EXACT)), None
+            return Answer(cast(LabelMap, cv2.resize(values, size, interpolation=cv2.INTER_NEAREST_EXACT)), None)
         probability = cast(Probability, cv2.resize(values, size, interpolation=cv2.INTER_LINEAR))
         # cv2 compares with `greater than`; -1 lets everything pass.
         _, label_map = cv2.threshold(probability, self._first - 1, 1, cv2.THRESH_BINARY)
-        return cast(LabelMap, label_map), probability
+        return Answer(cast(LabelMap, label_map), probability)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +15,12 @@ import numpy.typing as npt
 from edgeseg.errors import ModelError, UsageError, nearest
 from edgeseg.manifest import PRECISIONS, Manifest
 from edgeseg.runtime.geometry import Geometry
-from edgeseg.runtime.postprocess import Postprocessor
+from edgeseg.runtime.postprocess import Answer, Postprocessor
+from edgeseg.runtime.postprocess_instances import InstancePostprocessor
 from edgeseg.runtime.preprocess import Preprocessor, as_bgr
 from edgeseg.runtime.tiling import Tiling
 from edgeseg.runtime.zoo import ModelFiles, find_model
-from edgeseg.types import ClassInfo, Frame, Image, LabelMap, Probability, Result
+from edgeseg.types import ClassInfo, Frame, Image, Result
 
 if TYPE_CHECKING:
     from edgeseg.runtime.backends.base import Backend
@@ -33,7 +34,8 @@ class Segmenter:
 
     Args:
         backend: a loaded model; closed with the segmenter.
-        threshold: foreground probability from which a label is 1, for two-class models; the manifest's unless given.
+        threshold: foreground probability from which a label is 1, for two-class models, or score from which an instance
+            counts; the manifest's unless given.
         choice: how backend and precision were chosen, where something chose.
 
     Raises:
@@ -46,7 +48,11 @@ class Segmenter:
         self.choice = choice
         self.manifest: Manifest = backend.manifest
         self._preprocess = Preprocessor(self.manifest)
-        self._postprocess = Postprocessor(self.manifest, threshold)
+        self._postprocess: Postprocessor | InstancePostprocessor
+        if self.manifest.task == "instance":
+            self._postprocess = InstancePostprocessor(self.manifest, threshold)
+        else:
+            self._postprocess = Postprocessor(self.manifest, threshold)
         self._lock = threading.Lock()
         self._warm = self._closed = False
 
@@ -57,7 +63,7 @@ class Segmenter:
 
     @property
     def threshold(self) -> float:
-        """Foreground probability from which a label is 1."""
+        """Foreground probability from which a label is 1, or score from which an instance counts."""
         return self._postprocess.threshold
 
     @property
@@ -84,14 +90,14 @@ class Segmenter:
         prepared = time.perf_counter()
         outputs = self.infer(image)
         inferred = time.perf_counter()
-        label_map, probability = self.postprocess(outputs, geometry)
+        answer = self.postprocess(outputs, geometry)
         ended = time.perf_counter()
         timings_ms = {
             "preprocess": (prepared - started) * 1e3,
             "inference": (inferred - prepared) * 1e3,
             "postprocess": (ended - inferred) * 1e3,
         }
-        return Result(label_map, probability, None, frame, self.classes, timings_ms)
+        return Result(*answer, frame, self.classes, timings_ms)
 
     def preprocess(self, image: Image) -> tuple[npt.NDArray[np.uint8], Geometry | Tiling]:
         """A frame uint8 [H, W, 3] BGR -> the input uint8 [1 or tiles, height, width, 3], and what undoes that."""
@@ -99,24 +105,29 @@ class Segmenter:
 
     def infer(self, image: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[Any]]:
         """The input uint8 [n, height, width, 3] -> what the postprocessor reads, by name, as new arrays."""
-        name = self._postprocess.output
+        names = self._postprocess.outputs
         with self._lock:
             if self._closed:
                 raise ModelError("the segmenter is closed", self.manifest.name, "Load it again")
             # One picture at a time: a backend may have fixed the batch, and a tiled frame may be large.
-            parts = [self._infer_one(image[k : k + 1], name) for k in range(len(image))]
-        return {name: parts[0] if len(parts) == 1 else np.concatenate(parts)}
+            parts = [self._infer_one(image[k : k + 1], names) for k in range(len(image))]
+        if len(parts) == 1:
+            return parts[0]
+        return {name: np.concatenate([part[name] for part in parts]) for name in names}
 
-    def _infer_one(self, image: npt.NDArray[np.uint8], name: str) -> npt.NDArray[Any]:
+    def _infer_one(self, image: npt.NDArray[np.uint8], names: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
         outputs = self.backend.infer({"image": image})
-        if name not in outputs:
-            raise ModelError("the model lacks an output", name, "Export the model again")
+        for name in names:
+            if name not in outputs:
+                raise ModelError("the model lacks an output", name, "Export the model again")
         # Copied inside the lock: the backend may reuse its arrays for the next call.
-        answer: npt.NDArray[Any] = outputs[name].copy()
-        return answer
+        return {name: outputs[name].copy() for name in names}
 
-    def postprocess(self, outputs: Outputs, geometry: Geometry | Tiling) -> tuple[LabelMap, Probability | None]:
-        """Outputs and geometry -> label_map and probability (or None), uint8 [H, W] of the frame's size, new arrays."""
+    def postprocess(self, outputs: Outputs, geometry: Geometry | Tiling) -> Answer:
+        """Outputs and geometry -> label_map and probability (or None), uint8 [H, W] of the frame's size, and instances.
+
+        New arrays; instances are None for semantic models.
+        """
         return self._postprocess(outputs, geometry)
 
     def warm_up(self) -> None:

@@ -13,6 +13,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from edgeseg.errors import OutputError
+from edgeseg.instance_masks import run_lengths
 from edgeseg.runtime.sinks.base import cannot_write, check_folder
 from edgeseg.types import Result
 
@@ -99,6 +100,21 @@ def line(result: Result, live: bool) -> dict[str, Any]:
         "classes": [
             {"id": info.id, "name": info.name, "share": round(float(shares[info.id]), 6)} for info in result.classes
         ],
-        # No model of this version gives any.
-        "instances": [],
+        "instances": _instances(result),
     }
+
+
+def _instances(result: Result) -> list[dict[str, Any]]:
+    found = result.instances
+    if found is None:
+        return []
+    names = {info.id: info.name for info in result.classes}
+    return [
+        {
+            "box": [round(float(value), 2) for value in found.boxes[index]],
+            "score": round(float(found.scores[index]), 5),
+            "class": names[int(found.classes[index])],
+            "rle": run_lengths(found.mask(index)),
+        }
+        for index in range(len(found))
+    ]
