@@ -27,24 +27,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def handle(args: argparse.Namespace) -> int:
     """Evaluate and print the table."""
     from edgeseg.cli.output import Progress, check_target, describe_segmenter, model_line, text_stream, write_json
-    from edgeseg.data.evaluate import evaluate
+    from edgeseg.data.coco import annotation_file
+    from edgeseg.data.evaluate import EvalReport, evaluate
+    from edgeseg.data.evaluate_instances import InstanceReport, evaluate_instances
     from edgeseg.data.folder import list_samples
+    from edgeseg.errors import UsageError
     from edgeseg.machine import describe
-    from edgeseg.runtime.segmenter import open_segmenter
+    from edgeseg.runtime.segmenter import manifest_of, open_segmenter
 
     check_target(args.json)
-    list_samples(args.data, args.split)  # a wrong folder shows before a model is loaded and measured
+    if not annotation_file(args.data, args.split).is_file():
+        list_samples(args.data, args.split)  # a wrong folder shows before a model is loaded and measured
     progress = Progress()
-    with open_segmenter(args.model, args.backend, args.precision, args.device, args.threshold) as segmenter:
+
+    def show(done: int, total: int) -> None:
+        progress.show(f"{done} of {total} pictures")
+
+    instance = manifest_of(args.model).task == "instance"
+    if instance and args.report is not None:
+        raise UsageError("--report is for semantic models", args.model, "Leave it out")
+    # Average precision looks at every score.
+    threshold = 0.0 if instance and args.threshold is None else args.threshold
+    report: EvalReport | InstanceReport
+    with open_segmenter(args.model, args.backend, args.precision, args.device, threshold) as segmenter:
         try:
-            report = evaluate(
-                segmenter,
-                args.data,
-                args.split,
-                args.format,
-                args.report,
-                lambda done, total: progress.show(f"{done} of {total} pictures"),
-            )
+            if instance:
+                report = evaluate_instances(segmenter, args.data, args.split, show)
+            else:
+                report = evaluate(segmenter, args.data, args.split, args.format, args.report, show)
         finally:
             progress.clear()
         write_json({**describe_segmenter(segmenter), **report.to_dict(), "machine": describe()}, args.json)

@@ -41,7 +41,7 @@ class InstancePool:
         self.config = config
         samples, own = list_instances(root / config.path, config.split)
         self.samples: list[InstanceSample] = take_part(samples, config)
-        self._table = _class_table(own, names, config.path)
+        self._table = class_table(own, names, config.path)
         self._cache: list[tuple[Image, Instances] | None] | None = [None] * len(self.samples) if cache else None
 
     def __len__(self) -> int:
@@ -130,7 +130,7 @@ def _large_enough(mask: npt.NDArray[np.bool_]) -> bool:
     return bool(mask.sum() >= SMALLEST_AREA and min(rows, columns) >= SMALLEST_SIDE)
 
 
-def _class_table(own: Sequence[str], names: Sequence[str], path: str) -> npt.NDArray[np.int64]:
+def class_table(own: Sequence[str], names: Sequence[str], path: str) -> npt.NDArray[np.int64]:
     """Model's id by the set's; 0 for classes that the model does not have."""
     if tuple(own) == UNNAMED:
         if len(names) != 2:

@@ -189,6 +189,13 @@ def open_segmenter(
         raise
 
 
+def manifest_of(model: str | os.PathLike[str]) -> Manifest:
+    """The manifest of a model by name or path, without loading it; errors as `open_segmenter`."""
+    from edgeseg.runtime.backends.model_file import read_model_file
+
+    return read_model_file(next(iter(find_model(model).files.values()))).manifest
+
+
 def _of_precision(found: ModelFiles, precision: str) -> Mapping[str, Path]:
     """The files to choose from, by precision."""
     if precision != "auto" and precision not in PRECISIONS:
