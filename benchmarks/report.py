@@ -1,6 +1,6 @@
 """Writes every figure that people read, in README and the models' cards, from the JSON that the benchmarks left.
 
-    python benchmarks/report.py            rewrite README.md, docs/architectures.md and edgeseg/zoo/*/card.{md,json}
+    python benchmarks/report.py            rewrite README.md, architectures.md, accuracy.md and edgeseg/zoo/*/card.{md,json}
     python benchmarks/report.py --check    exit code 1 where they say something else than the JSON (a test runs this)
 
 Which command wrote a JSON file stands in it under `command`.
@@ -198,10 +198,52 @@ def architectures() -> str:
     )
 
 
+def accuracy() -> str:
+    """Every metric of every shipped model, beside what others published."""
+    rows = load("accuracy").get("rows", [])
+    listed = yaml.safe_load((HERE / "accuracy.yaml").read_text(encoding="utf-8"))
+    parts = [
+        "# Accuracy of the shipped models",
+        "In %, at each picture's own size, on splits that nothing was trained or selected on; pixels of all pictures "
+        "together unless said otherwise. Measured by `python benchmarks/accuracy.py`, written by "
+        "`python benchmarks/report.py`.",
+    ]
+    for model in dict.fromkeys(row["model"] for row in rows):
+        parts.append(f"## {model}")
+        for row in rows:
+            if row["model"] == model:
+                figures = row["figures"]
+                images = f"{figures['data']} {figures['split']}, {figures['images']} pictures"
+                parts.append(f"### {images}: {row['precision']}, {row['backend']}")
+                parts += accuracy_tables(figures)
+    published = [[item["set"], item["what"], item["note"], item["source"]] for item in listed["published"]]
+    parts += ["## Published by others", table(["set", "figure", "note", "source"], published)]
+    return "\n\n".join(parts) + "\n"
+
+
+def accuracy_tables(figures: Mapping[str, Any]) -> list[str]:
+    """The figures of one split: those of all classes together, then those of each class."""
+    single = {key: value for key, value in figures.items() if isinstance(value, float)}
+    each = {key: value for key, value in figures.items() if isinstance(value, Mapping)}
+    made = [
+        table(["all together", "%"], [[key.replace("_", " "), f"{100 * value:.2f}"] for key, value in single.items()])
+    ]
+    if each:
+        classes = next(iter(each.values()))
+        lines = [
+            [name, *("–" if found[name] is None else f"{100 * found[name]:.2f}" for found in each.values())]
+            for name in classes
+        ]
+        made.append(table(["class", *(key.replace("_", " ") for key in each)], lines))
+    return made
+
+
 def outputs() -> dict[Path, str]:
     """Each file that is written here, with its text."""
     readme = ROOT / "README.md"
     written = {readme: fill(readme.read_text(encoding="utf-8")), ROOT / "docs" / "architectures.md": architectures()}
+    if load("accuracy"):
+        written[HERE / "accuracy.md"] = accuracy()
     for name in MODELS:
         if (ZOO / name / "model.onnx").is_file():
             body = card(name)

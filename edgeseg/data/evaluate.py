@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from edgeseg import metrics
 from edgeseg.data.classes import label_table, read_classes
@@ -31,6 +32,7 @@ class EvalReport:
         matrix: int64 [classes, classes], pixels of all pictures by true and given class.
         per_image_iou: of each picture, by file stem: the foreground's IoU, or of more than two classes the mean IoU.
         images: number of pictures.
+        boundary_f: float64 [classes], F-measure of each class' outline, mean over pictures; None where not asked for.
     """
 
     data: str
@@ -40,6 +42,7 @@ class EvalReport:
     matrix: metrics.Matrix
     per_image_iou: dict[str, float]
     images: int
+    boundary_f: npt.NDArray[np.float64] | None = None
 
     def worst(self, count: int) -> list[tuple[str, float]]:
         """File stem and IoU of the worst pictures, worst first."""
@@ -47,25 +50,30 @@ class EvalReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Figures as JSON numbers, shares from 0 to 1."""
-        each = metrics.iou_per_class(self.matrix)
+
+        def named(values: npt.NDArray[np.float64]) -> dict[str, float | None]:
+            return {name: _rounded(value) for name, value in zip(self.class_names, values, strict=True)}
+
         body: dict[str, Any] = {
             "data": self.data,
             "split": self.split,
             "format": self.format,
             "images": self.images,
             "pixel_accuracy": _rounded(metrics.pixel_accuracy(self.matrix)),
+            "mean_pixel_accuracy": _rounded(metrics.mean_pixel_accuracy(self.matrix)),
             "miou": _rounded(metrics.mean_iou(self.matrix)),
-            "iou": {name: _rounded(value) for name, value in zip(self.class_names, each, strict=True)},
+            "frequency_weighted_iou": _rounded(metrics.frequency_weighted_iou(self.matrix)),
+            "iou": named(metrics.iou_per_class(self.matrix)),
+            "dice": named(metrics.dice_per_class(self.matrix)),
+            "precision": named(metrics.precision_per_class(self.matrix)),
+            "recall": named(metrics.accuracy_per_class(self.matrix)),
         }
+        if self.boundary_f is not None:
+            body["boundary_f"] = named(self.boundary_f)
         if len(self.class_names) == 2:
             values = np.array(list(self.per_image_iou.values()))
             body[f"{self.class_names[FOREGROUND]}_iou_mean_over_images"] = _rounded(float(values.mean()))
             body[f"{self.class_names[FOREGROUND]}_iou_p5"] = _rounded(float(np.percentile(values, 5)))
-        else:
-            body |= {
-                "mean_pixel_accuracy": _rounded(metrics.mean_pixel_accuracy(self.matrix)),
-                "frequency_weighted_iou": _rounded(metrics.frequency_weighted_iou(self.matrix)),
-            }
         if self.per_image_iou:
             body["worst_images"] = {stem: _rounded(value) for stem, value in self.worst(10)}
         return body
@@ -100,6 +108,7 @@ def evaluate(
     format: str | None = None,
     report_dir: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
+    boundary_px: int | None = None,
 ) -> EvalReport:
     """Segment every picture of a split and compare it with its label map at the picture's own size.
 
@@ -111,6 +120,7 @@ def evaluate(
             objects; for two classes); recognised from the files when None.
         report_dir: folder for index.html and the ten worst pictures, each beside result and truth; made if missing.
         progress: called with (done, total) after each picture.
+        boundary_px: outlines within so many pixels count as found, for `boundary_f`; None leaves it out.
 
     Raises:
         UsageError: an unknown format.
@@ -132,19 +142,24 @@ def evaluate(
 
     matrix = np.zeros((len(names), len(names)), np.int64)
     each: dict[str, float] = {}
+    outlines = []
     for done, sample in enumerate(samples, 1):
         image, mask = read_pair(sample)
+        truth, guess = truth_of(mask), segmenter(image).label_map
         try:
-            one = metrics.confusion_matrix(truth_of(mask), segmenter(image).label_map, len(names))
+            one = metrics.confusion_matrix(truth, guess, len(names))
         except UsageError as error:
             raise InputError(error.cause, f"{error.seen} in {sample.mask}", error.todo) from None
         matrix += one
         value = metrics.foreground_iou(one) if len(names) == 2 else metrics.mean_iou(one)
         if not np.isnan(value):
             each[sample.stem] = value
+        if boundary_px is not None:
+            outlines.append(metrics.boundary_f(truth, guess, len(names), boundary_px))
         if progress:
             progress(done, len(samples))
-    report = EvalReport(data.name or str(data), split, chosen, names, matrix, each, len(samples))
+    means = _means(np.stack(outlines)) if outlines else None
+    report = EvalReport(data.name or str(data), split, chosen, names, matrix, each, len(samples), means)
     if report_dir is not None:
         _write_report(segmenter, samples, report, report_dir, truth_of)
     return report
@@ -182,6 +197,15 @@ def _recognize(samples: list[Sample], classes: int) -> str:
         return "labels"
     counted = all(np.array_equal(ids[ids > 0], np.arange(1, np.count_nonzero(ids) + 1)) for ids in seen)
     return "instances" if counted else "labels"
+
+
+def _means(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Of each column of [pictures, classes] the mean of what is not nan; nan where nothing is left."""
+    known = ~np.isnan(values)
+    count = known.sum(0)
+    total = np.where(known, values, 0.0).sum(0)
+    each: npt.NDArray[np.float64] = np.divide(total, count, out=np.full(values.shape[1], np.nan), where=count > 0)
+    return each
 
 
 def _rounded(value: float) -> float | None:

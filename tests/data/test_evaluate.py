@@ -39,9 +39,28 @@ def test_figures_of_a_known_model(tmp_path: Path) -> None:
     assert body["format"] == "labels"
     assert body["person_iou_mean_over_images"] == pytest.approx((first + second) / 2, abs=1e-6)
     assert body["iou"]["person"] == pytest.approx(128 / (2 * 24 * 16 + 8), abs=1e-6)
+    # All of the person was found; the background lost what was called person besides.
+    assert body["recall"]["person"] == pytest.approx(128 / 136, abs=1e-6)
+    assert body["precision"]["person"] == pytest.approx(128 / 768, abs=1e-6)
+    assert body["dice"]["person"] == pytest.approx(2 * 128 / (768 + 136), abs=1e-6)
+    assert "boundary_f" not in body
     assert list(body["worst_images"]) == ["b", "a"]
     assert "person_iou_mean_over_images" in report.table()
     assert done == [1, 2]
+
+
+def test_outlines_are_measured_where_asked_for(tmp_path: Path) -> None:
+    class Right(Constant):
+        def __call__(self, frame: np.ndarray) -> Result:
+            return Result(next(truths), None, None, Frame(frame, 0, 0), CLASSES)
+
+    root = write_set(tmp_path / "set")
+    masks = [cv2.imread(str(root / "masks" / f"{stem}.png"), cv2.IMREAD_GRAYSCALE) for stem in "ab"]
+    truths = iter(masks)
+    assert evaluate(Right(), root, "train", boundary_px=1).to_dict()["boundary_f"] == {"background": 1.0, "person": 1.0}
+    # One picture right, in the other nobody is found: the mean of 1 and 0.
+    truths = iter([masks[0], np.zeros_like(masks[1])])
+    assert evaluate(Right(), root, "train", boundary_px=1).to_dict()["boundary_f"]["person"] == 0.5
 
 
 def test_instance_numbers_are_recognised(tmp_path: Path) -> None:
