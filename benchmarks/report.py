@@ -1,6 +1,6 @@
 """Writes every figure that people read, in README and the models' cards, from the JSON that the benchmarks left.
 
-    python benchmarks/report.py            rewrite README.md, architectures.md, accuracy.md and edgeseg/zoo/*/card.{md,json}
+    python benchmarks/report.py            rewrite README.md, architectures.md, accuracy.md and the zoo's cards
     python benchmarks/report.py --check    exit code 1 where they say something else than the JSON (a test runs this)
 
 Which command wrote a JSON file stands in it under `command`.
