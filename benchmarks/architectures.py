@@ -3,7 +3,8 @@
     python benchmarks/architectures.py [--json benchmarks/results/architectures.json]
 
 Counted by torch (`torch.utils.flop_counter`: convolutions and matrix products, two operations a multiply-accumulate) on
-tensors without data. `python benchmarks/report.py` writes docs/architectures.md from the JSON.
+tensors without data; Mask R-CNN on a black picture. `python benchmarks/report.py` writes docs/architectures.md from the
+JSON.
 """
 
 from __future__ import annotations
@@ -11,18 +12,20 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from edgeseg.calib.model_file import read_model
 from edgeseg.cli.output import write_json
-from edgeseg.models import REGISTRY, build
+from edgeseg.export.static_detector import StaticDetector
+from edgeseg.models import INSTANCE_REGISTRY, REGISTRY, build, build_instance
 from edgeseg.models.encoders import ENCODERS
+from edgeseg.models.maskrcnn import MaskRCNN
 from edgeseg.runtime.zoo import find_model, list_models
 
-CLASSES, SIZE = 11, (384, 480)
+CLASSES, SIZE, DETECTIONS = 11, (384, 480), 100
 # The classic U-Net is shown as published.
 OWN = {"unet": (2, (572, 572))}
 
@@ -58,18 +61,33 @@ def measure(network: str, arguments: dict[str, Any], classes: int, size: tuple[i
     }
 
 
+def measure_instances(network: str) -> dict[str, Any]:
+    """Figures of one Mask R-CNN in the form that is exported, its layers alone: cutting out regions is not counted."""
+    model = build_instance(network, classes=2).eval()
+    static = StaticDetector(cast(MaskRCNN, model), *SIZE, DETECTIONS)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        *_, masks = static(torch.zeros(1, 3, *SIZE))
+    return {
+        "input": [1, 3, *SIZE],
+        "output": list(masks.shape),
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "multiply_accumulates": counter.get_total_flops() // 2,
+    }
+
+
 def main() -> None:
     """Count, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", default=str(Path(__file__).parent / "results" / "architectures.json"))
     args = parser.parse_args()
-    rows = []
-    for label, network, arguments, classes, size in entries():
-        row = {"network": label, **measure(network, arguments, classes, size)}
-        rows.append(row)
-        print(
-            f"{label:44s} {row['parameters'] / 1e6:8.2f} M {row['multiply_accumulates'] / 1e9:8.2f} G {row['output']}"
-        )
+    rows = [
+        {"network": label, **measure(network, arguments, classes, size)}
+        for label, network, arguments, classes, size in entries()
+    ]
+    rows += [{"network": name, **measure_instances(name)} for name in INSTANCE_REGISTRY]
+    for row in rows:
+        size = f"{row['parameters'] / 1e6:8.2f} M {row['multiply_accumulates'] / 1e9:8.2f} G"
+        print(f"{row['network']:44s} {size} {row['output']}")
     write_json({"command": "python benchmarks/architectures.py", "torch": torch.__version__, "rows": rows}, args.json)
 
 

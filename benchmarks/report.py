@@ -191,7 +191,7 @@ def architectures() -> str:
         ]
         for row in load("architectures").get("rows", [])
     ]
-    header = ["network (encoder)", "input", "logits", "parameters, millions", "multiply-accumulates, 10^9"]
+    header = ["network (encoder)", "input", "logits or masks", "parameters, millions", "multiply-accumulates, 10^9"]
     return (
         "# Networks\n\nOne picture each; counted by `python benchmarks/architectures.py`, written by "
         f"`python benchmarks/report.py`.\n\n{table(header, rows)}\n"
