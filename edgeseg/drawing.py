@@ -61,6 +61,8 @@ def draw_instances(
     only: Collection[str] | None = None,
 ) -> Image:
     """`draw_labels` for instances: each in the colour of its class, with an outline of its own, the best on top."""
+    if not 0.0 <= strength <= 1.0:
+        raise UsageError("overlay strength is outside 0 to 1", strength, "Give a value between 0 and 1")
     shown = {info.id: info for info in select_classes(classes, only)}
     out = image
     for index in reversed(range(len(instances))):

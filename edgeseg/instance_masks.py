@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edgeseg.types import Instances, LabelMap
+
 Mask = npt.NDArray[np.bool_]
 
 
@@ -44,6 +46,14 @@ def paste_mask(
     values = cv2.remap(padded, grid[0], grid[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
     mask[top:bottom, left:right] = values >= cut
     return mask
+
+
+def paint(instances: Instances) -> LabelMap:
+    """uint8 [H, W]: the class of the best-scoring instance of each pixel, 0 where there is none."""
+    labels = np.zeros(instances.size, np.uint8)
+    for index in reversed(range(len(instances))):
+        labels[instances.mask(index)] = instances.classes[index]
+    return labels
 
 
 def run_lengths(mask: Mask) -> dict[str, Any]:

@@ -39,7 +39,7 @@ class Manifest:
         output_height: rows of `label_map`; less than `height` for unpadded networks.
         output_width: columns of `label_map`.
         offset: (row, column) of the output's first pixel in the input.
-        threshold: foreground probability from which a two-class label is 1.
+        threshold: foreground probability from which a two-class label is 1, or score from which an instance counts.
         max_detections: rows of an instance model's outputs; 0 for semantic models.
         precision: "fp32", "fp16" or "int8": how the file's weights and activations are typed.
         architecture: the registry's name and arguments of the network, to build it again in training.

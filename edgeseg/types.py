@@ -56,7 +56,7 @@ class Instances:
     """Detected objects of one frame, best score first.
 
     Attributes:
-        boxes: float32 [K, 4], x1 y1 x2 y2 in pixels of the frame.
+        boxes: float32 [K, 4], x1 y1 x2 y2 in pixels of the frame; those of a letterboxed input may reach out of it.
         scores: float32 [K], 0 to 1.
         classes: int32 [K], ids of the class map.
         mask_probabilities: float32 [K, 28, 28], 0 to 1, relative to the box.
@@ -68,7 +68,7 @@ class Instances:
     classes: npt.NDArray[np.int32]
     mask_probabilities: npt.NDArray[np.float32]
     size: tuple[int, int]
-    _pasted: dict[int, npt.NDArray[np.bool_]] = field(default_factory=dict, repr=False, compare=False)
+    _pasted: dict[int, npt.NDArray[np.bool_]] = field(init=False, default_factory=dict, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -80,6 +80,12 @@ class Instances:
         if index not in self._pasted:
             self._pasted[index] = paste_mask(self.mask_probabilities[index], self.boxes[index], *self.size)
         return self._pasted[index]
+
+    def of_classes(self, wanted: Collection[int]) -> Instances:
+        """Those of the named class ids, in the same order."""
+        keep = np.isin(self.classes, list(wanted))
+        parts = (self.boxes[keep], self.scores[keep], self.classes[keep], self.mask_probabilities[keep])
+        return Instances(*parts, self.size)
 
     @property
     def masks(self) -> npt.NDArray[np.bool_]:

@@ -68,6 +68,9 @@ def _from_onnx(path: Path) -> tuple[nn.Module, Manifest]:
     from edgeseg.export.recover import state_dict_from_onnx
 
     _, manifest = read_float_model(path)
+    if manifest.task == "instance":
+        todo = "Give last.pt of its run"
+        raise ModelError("an instance model's file cannot be taken back into torch yet", path, todo)
     model = _build(manifest.architecture, len(manifest.classes), path)
     model.load_state_dict(state_dict_from_onnx(model, path))
     origin = dict(manifest.origin) | {"parent_sha256": hashlib.sha256(path.read_bytes()).hexdigest()}

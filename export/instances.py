@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     import onnx
     from torch import Tensor, nn
 
-MASK_SIDE = 28
 # What stands in the traced graph until the nodes are written out.
 DOMAIN, SUPPRESS, ALIGN = "edgeseg", "Suppress", "AlignRegions"
 # TensorRT's TopK takes no more.
@@ -37,7 +36,8 @@ def build_instances(model: nn.Module, manifest: Manifest) -> onnx.ModelProto:
             rows of the answer, the network's own number where it is 0.
 
     Raises:
-        ModelError: classes do not fit, or a size that is no multiple of the stride.
+        ModelError: classes or the number of detections do not fit.
+        UsageError: a size that is no multiple of the stride.
     """
     import onnx
     import torch
@@ -50,14 +50,13 @@ def build_instances(model: nn.Module, manifest: Manifest) -> onnx.ModelProto:
     folded = copy.deepcopy(model).eval().float().cpu()
     encoder = folded.encoder
     pairs = fold.norm_pairs(encoder, torch.zeros(1, 3, manifest.height, manifest.width))  # type: ignore[arg-type]
-    norms = fold.pack_norms(encoder, pairs)  # type: ignore[arg-type]
     fold.fold_norms(encoder, pairs)  # type: ignore[arg-type]
     static = StaticDetector(folded, manifest.height, manifest.width, manifest.max_detections)  # type: ignore[arg-type]
     proto = trace(_with_nodes(static), manifest.height, manifest.width, INSTANCE_OUTPUTS)
     _write_out(proto.graph)
     camera.add_camera(proto.graph, _triple(model.mean), _triple(model.std), manifest, (0, 0, 0, 0))
     g.prune(proto)
-    onnx.helper.set_model_props(proto, {METADATA_KEY: manifest.to_json(), fold.NORMS_KEY: norms})
+    onnx.helper.set_model_props(proto, {METADATA_KEY: manifest.to_json()})
     onnx.checker.check_model(proto, full_check=True)
     return proto
 
@@ -68,9 +67,7 @@ def _fitted(model: Any, manifest: Manifest) -> Manifest:
     if classes != len(manifest.classes):
         seen = f"{classes} and {len(manifest.classes)}"
         raise ModelError("network and class map have different numbers of classes", seen, "Give a class its name")
-    if manifest.height % model.stride or manifest.width % model.stride:
-        seen = f"{manifest.height}x{manifest.width}"
-        raise ModelError("the size is no multiple of the stride", seen, f"Give multiples of {model.stride}")
+    model.output_size(manifest.height, manifest.width)
     proposals = model.detector.rpn.post_nms_top_n()
     if not 1 <= rows <= proposals * (classes - 1) or max(rows, proposals) > LARGEST_TOPK:
         seen = f"{rows} detections of {proposals} proposals"

@@ -20,7 +20,7 @@ INPUT, LOGITS = "normalized", "raw_logits"
 
 
 def trace(model: nn.Module, height: int, width: int, outputs: Sequence[str] = (LOGITS,)) -> onnx.ModelProto:
-    """Export `model` for float32 [N, 3, height, width], N dynamic, to logits [N, C, h, w].
+    """Export `model` for float32 [N, 3, height, width], N dynamic.
 
     The graph's input is `normalized`, its outputs have the names of `outputs`. A convolution is named after its
     module's path ("encoder.stem.0"), other nodes after their module and operator ("encoder.stem.2.clip"), and every

@@ -14,7 +14,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from edgeseg.cli.arguments import add_json, add_model, number
 
     add_model(parser)
-    parser.add_argument("--threshold", type=number("threshold", 0, 1), metavar="P", help="the model's own unless given")
+    parser.add_argument(
+        "--threshold", type=number("threshold", 0, 1), metavar="P", help="the model's own unless given; 0 for instances"
+    )
     parser.add_argument("--data", required=True, type=Path, metavar="DIR", help="the data set's folder")
     parser.add_argument("--split", required=True, metavar="NAME", help="train, val, test: what the data set has")
     parser.add_argument(
@@ -27,7 +29,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def handle(args: argparse.Namespace) -> int:
     """Evaluate and print the table."""
     from edgeseg.cli.output import Progress, check_target, describe_segmenter, model_line, text_stream, write_json
-    from edgeseg.data.coco import annotation_file
     from edgeseg.data.evaluate import EvalReport, evaluate
     from edgeseg.data.evaluate_instances import InstanceReport, evaluate_instances
     from edgeseg.data.folder import list_samples
@@ -36,16 +37,17 @@ def handle(args: argparse.Namespace) -> int:
     from edgeseg.runtime.segmenter import manifest_of, open_segmenter
 
     check_target(args.json)
-    if not annotation_file(args.data, args.split).is_file():
+    instance = manifest_of(args.model).task == "instance"
+    if not instance:
         list_samples(args.data, args.split)  # a wrong folder shows before a model is loaded and measured
     progress = Progress()
 
     def show(done: int, total: int) -> None:
         progress.show(f"{done} of {total} pictures")
 
-    instance = manifest_of(args.model).task == "instance"
-    if instance and args.report is not None:
-        raise UsageError("--report is for semantic models", args.model, "Leave it out")
+    for option in ("report", "format"):
+        if instance and getattr(args, option) is not None:
+            raise UsageError(f"--{option} is for semantic models", getattr(args, option), "Leave it out")
     # Average precision looks at every score.
     threshold = 0.0 if instance and args.threshold is None else args.threshold
     report: EvalReport | InstanceReport

@@ -78,10 +78,17 @@ def correction_pictures(model: Path, source: Path) -> list[npt.NDArray[np.uint8]
 
 
 def score(model: Path, data: Path, split: str) -> float:
-    """What the model is judged by: foreground IoU (mean over pictures) of two classes, else mIoU. By ONNX Runtime."""
-    from edgeseg.data.evaluate import evaluate
-    from edgeseg.runtime.segmenter import open_segmenter
+    """What the model is judged by, by ONNX Runtime.
 
+    Foreground IoU (mean over pictures) of two classes, else mIoU; mask AP of an instance model.
+    """
+    from edgeseg.data.evaluate import evaluate
+    from edgeseg.data.evaluate_instances import evaluate_instances
+    from edgeseg.runtime.segmenter import manifest_of, open_segmenter
+
+    if manifest_of(model).task == "instance":
+        with open_segmenter(model, backend="onnxruntime", threshold=0.0) as segmenter:
+            return evaluate_instances(segmenter, data, split).mask["ap"]
     with open_segmenter(model, backend="onnxruntime") as segmenter:
         names = segmenter.manifest.class_names
         figures = evaluate(segmenter, data, split).to_dict()

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgeseg.instance_masks import paint
+
 if TYPE_CHECKING:
     from edgeseg.runtime.pipeline import Pipeline
     from edgeseg.runtime.segmenter import Segmenter
@@ -67,7 +69,7 @@ class Signals:
 
 
 class OnlyClasses:
-    """A sink in front of all sinks: labels of other classes than the wanted ones become background.
+    """A sink in front of all sinks: labels of other classes than the wanted ones become background, instances go.
 
     Args:
         sinks: what gets the rest.
@@ -79,13 +81,18 @@ class OnlyClasses:
         from edgeseg.drawing import select_classes
 
         self._sinks = sinks
+        self._wanted = [info.id for info in select_classes(classes, wanted)]
         self._table = np.zeros(256, np.uint8)
-        for info in select_classes(classes, wanted):
-            self._table[info.id] = info.id
+        self._table[self._wanted] = self._wanted
 
     def write(self, result: Result) -> None:
         """Hand the result on without the other classes."""
-        result = dataclasses.replace(result, label_map=self._table[result.label_map])
+        if result.instances is None:
+            result = dataclasses.replace(result, label_map=self._table[result.label_map])
+        else:
+            # Painted anew: what an unwanted instance covered belongs to the one below.
+            instances = result.instances.of_classes(self._wanted)
+            result = dataclasses.replace(result, label_map=paint(instances), instances=instances)
         for sink in self._sinks:
             sink.write(result)
 

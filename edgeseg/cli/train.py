@@ -43,8 +43,8 @@ def handle(args: argparse.Namespace) -> int:
     except OSError as error:
         raise OutputError("cannot make the run's folder", f"{out} ({error.strerror})", "Choose another --out") from None
     initial = load_for_export(recipe.init)[0] if recipe.init and not (out / CHECKPOINT).exists() else None
-    teacher = load_for_export(recipe.teacher)[0] if recipe.teacher else None
-    run = Run(recipe, args.data, out, cast("Network | None", initial), cast("SemanticNetwork | None", teacher))
+    teachers = [cast("SemanticNetwork", load_for_export(teacher)[0]) for teacher in recipe.teachers]
+    run = Run(recipe, args.data, out, cast("Network | None", initial), teachers)
     if run.group.first:
         info(f"{'resuming' if run.step else 'starting'} {out} at step {run.step} of {recipe.steps}")
     try:
@@ -64,15 +64,25 @@ def check(recipe: Recipe, data: Path) -> int:
     """Read every picture that the recipe names; the first bad file is an error."""
     from tqdm import tqdm
 
-    from edgeseg.data.check import check_set, table, unseen
+    from edgeseg.data.check import check_instances, check_set, table, unseen
+    from edgeseg.data.instance_pool import InstancePool
     from edgeseg.data.pool import Pool
+    from edgeseg.models import INSTANCE_REGISTRY
     from edgeseg.runtime.notices import warn
 
     count, reports = len(recipe.classes), []
     for item in (*recipe.train, *recipe.val):
-        pool = Pool(data, item, count, recipe.classes, cache=False)
+        instances = recipe.network.name in INSTANCE_REGISTRY
+        pool = (
+            InstancePool(data, item, recipe.classes, cache=False)
+            if instances
+            else Pool(data, item, count, recipe.classes, cache=False)
+        )
         with tqdm(total=len(pool), unit="picture", desc=item.path, leave=False) as bar:
-            reports.append(check_set(pool, lambda: bar.update(1)))
+            if isinstance(pool, InstancePool):
+                reports.append(check_instances(pool, count, lambda: bar.update(1)))
+            else:
+                reports.append(check_set(pool, lambda: bar.update(1)))
     print(table(reports, recipe.classes))
     for name in unseen(reports[: len(recipe.train)], recipe.classes):
         warn(f"no training picture shows {name}")

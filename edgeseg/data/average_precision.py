@@ -46,65 +46,85 @@ class Detections:
     scores: npt.NDArray[np.float32]
 
 
+class Precision:
+    """Collects answers picture by picture, as run lengths, so that a large set needs little memory."""
+
+    def __init__(self) -> None:
+        self._images: list[dict[str, int]] = []
+        self._truth: list[dict[str, Any]] = []
+        self._given: list[dict[str, Any]] = []
+
+    def add(self, truth: Instances, given: Detections) -> None:
+        """The instances of one picture and what was found in it."""
+        image = len(self._images)
+        self._images.append({"id": image, "height": truth.masks.shape[1], "width": truth.masks.shape[2]})
+        for row, crowd in zip(_rows(truth, image), truth.crowd, strict=True):
+            self._truth.append(row | {"id": len(self._truth) + 1, "iscrowd": int(crowd)})
+        for row, score in zip(_rows(given.instances, image), given.scores, strict=True):
+            self._given.append(row | {"score": float(score)})
+
+    @property
+    def instances(self) -> int:
+        """How many labelled instances there are, crowds left out."""
+        return sum(not row["iscrowd"] for row in self._truth)
+
+    def figures(self, kind: Literal["segm", "bbox"] = "segm") -> dict[str, float]:
+        """AP and AR over the pictures so far, 0 to 1; nan where there is no instance of that size.
+
+        Args:
+            kind: "segm" compares masks, "bbox" their tight boxes.
+
+        Raises:
+            UsageError: no instance in any picture.
+        """
+        if not self.instances:
+            seen = f"no instance in {len(self._images)} pictures"
+            raise UsageError("nothing to measure", seen, "Give pictures with instances")
+        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            # pycocotools prints its progress, and has NumPy 1's signature of __array__.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            stats = self._evaluate(kind)
+        return {name: float("nan") if stats[place] < 0 else float(stats[place]) for name, place in FIGURES.items()}
+
+    def _evaluate(self, kind: str) -> npt.NDArray[np.float64]:
+        from pycocotools.coco import COCO
+        from pycocotools.cocoeval import COCOeval
+
+        labels = {row["category_id"] for row in (*self._truth, *self._given)}
+        coco = COCO()
+        coco.dataset = {
+            "info": {},
+            "images": self._images,
+            "categories": [{"id": label} for label in sorted(labels)],
+            # Copies: pycocotools adds keys of its own.
+            "annotations": [dict(row) for row in self._truth],
+        }
+        coco.createIndex()
+        # With a box, pycocotools would take the box' area for that of the mask.
+        dropped = "bbox" if kind == "segm" else ""
+        answers = [{key: value for key, value in row.items() if key != dropped} for row in self._given]
+        evaluation = COCOeval(coco, coco.loadRes(answers) if answers else _nothing(coco), kind)
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+        stats: npt.NDArray[np.float64] = evaluation.stats
+        return stats
+
+
 def average_precision(
     truth: Sequence[Instances], given: Sequence[Detections], kind: Literal["segm", "bbox"] = "segm"
 ) -> dict[str, float]:
-    """AP and AR over a set of pictures, 0 to 1; nan where there is no instance of that size.
-
-    Args:
-        truth: the instances of each picture.
-        given: what was found in each, in the same order.
-        kind: "segm" compares masks, "bbox" their tight boxes.
+    """`Precision.figures` of lists: the instances of each picture, and what was found in each, in the same order.
 
     Raises:
         UsageError: lists of different lengths, or no instance in any picture.
     """
     if len(truth) != len(given):
         raise UsageError("truth and answers differ in number", f"{len(truth)} and {len(given)}", "Give one a picture")
-    if not any(len(item) for item in truth):
-        raise UsageError("nothing to measure", f"no instance in {len(truth)} pictures", "Give pictures with instances")
-    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
-        # pycocotools prints its progress, and has NumPy 1's signature of __array__.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        stats = _evaluate(truth, given, kind)
-    return {name: float("nan") if stats[place] < 0 else float(stats[place]) for name, place in FIGURES.items()}
-
-
-def _evaluate(truth: Sequence[Instances], given: Sequence[Detections], kind: str) -> npt.NDArray[np.float64]:
-    from pycocotools.coco import COCO
-    from pycocotools.cocoeval import COCOeval
-
-    annotations = [
-        row | {"id": number, "iscrowd": int(crowd)}
-        for number, (row, crowd) in enumerate(
-            (pair for image, item in enumerate(truth) for pair in zip(_rows(item, image), item.crowd, strict=True)),
-            start=1,
-        )
-    ]
-    labels = {int(label) for item in (*truth, *(found.instances for found in given)) for label in item.labels}
-    coco = COCO()
-    coco.dataset = {
-        "info": {},
-        "images": [
-            {"id": image, "height": item.masks.shape[1], "width": item.masks.shape[2]}
-            for image, item in enumerate(truth)
-        ],
-        "categories": [{"id": label} for label in sorted(labels)],
-        "annotations": annotations,
-    }
-    coco.createIndex()
-    answers = [
-        # With a box, pycocotools would take the box' area for that of the mask.
-        {key: value for key, value in row.items() if kind == "bbox" or key != "bbox"} | {"score": float(score)}
-        for image, found in enumerate(given)
-        for row, score in zip(_rows(found.instances, image), found.scores, strict=True)
-    ]
-    evaluation = COCOeval(coco, coco.loadRes(answers) if answers else _nothing(coco), kind)
-    evaluation.evaluate()
-    evaluation.accumulate()
-    evaluation.summarize()
-    stats: npt.NDArray[np.float64] = evaluation.stats
-    return stats
+    collected = Precision()
+    for labelled, found in zip(truth, given, strict=True):
+        collected.add(labelled, found)
+    return collected.figures(kind)
 
 
 def _nothing(coco: Any) -> Any:

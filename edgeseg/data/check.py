@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edgeseg.data.instance_pool import InstancePool
 from edgeseg.data.pool import Pool
 from edgeseg.types import IGNORE_INDEX
 
@@ -20,6 +21,7 @@ class SetReport:
         pictures: how many there are.
         shares: share of the known pixels by class id, 0 to 1.
         ignored: share of all pixels that is not known, 0 to 1.
+        instances: of an instance set, how many there are of each class; () for class maps.
     """
 
     path: str
@@ -27,6 +29,7 @@ class SetReport:
     pictures: int
     shares: tuple[float, ...]
     ignored: float
+    instances: tuple[int, ...] = ()
 
 
 def check_set(pool: Pool, on_picture: Callable[[], object] | None = None) -> SetReport:
@@ -50,12 +53,37 @@ def check_set(pool: Pool, on_picture: Callable[[], object] | None = None) -> Set
     return SetReport(pool.config.path, pool.config.split, len(pool), shares, ignored / max(1, int(counts.sum())))
 
 
+def check_instances(pool: InstancePool, classes: int, on_picture: Callable[[], object] | None = None) -> SetReport:
+    """`check_set` for instances: pixels of each class, crowds as not known, and numbers of instances."""
+    pixels, counts, ignored = np.zeros(classes, np.int64), np.zeros(classes, np.int64), 0
+    for index in range(len(pool)):
+        image, found = pool[index]
+        crowd = found.masks[found.crowd].any(0)
+        ignored += int(crowd.sum())
+        covered = crowd.copy()
+        for mask, label in zip(found.masks[~found.crowd], found.labels[~found.crowd], strict=True):
+            pixels[label] += int(mask.sum())
+            counts[label] += 1
+            covered |= mask
+        pixels[0] += image.shape[0] * image.shape[1] - int(covered.sum())
+        if on_picture is not None:
+            on_picture()
+    total = max(1, int(pixels.sum()))
+    shares = tuple(float(n) / total for n in pixels)
+    config = pool.config
+    return SetReport(
+        config.path, config.split, len(pool), shares, ignored / (total + ignored), tuple(int(n) for n in counts)
+    )
+
+
 def table(reports: Sequence[SetReport], names: Sequence[str]) -> str:
     """The reports for people to read: a line a set, then one a class."""
     lines = []
     for report in reports:
         lines.append(f"{report.path}, {report.split}: {report.pictures} pictures, {report.ignored:.1%} not counted")
-        lines += [f"  {name:24s} {share:7.2%}" for name, share in zip(names, report.shares, strict=True)]
+        for number, (name, share) in enumerate(zip(names, report.shares, strict=True)):
+            counted = f"  {report.instances[number]:6d} instances" if report.instances and number else ""
+            lines.append(f"  {name:24s} {share:7.2%}{counted}")
     return "\n".join(lines)
 
 

@@ -65,8 +65,8 @@ class EvalReport:
             "frequency_weighted_iou": _rounded(metrics.frequency_weighted_iou(self.matrix)),
             "iou": named(metrics.iou_per_class(self.matrix)),
             "dice": named(metrics.dice_per_class(self.matrix)),
-            "precision": named(metrics.precision_per_class(self.matrix)),
-            "recall": named(metrics.accuracy_per_class(self.matrix)),
+            "precision_per_class": named(metrics.precision_per_class(self.matrix)),
+            "recall_per_class": named(metrics.accuracy_per_class(self.matrix)),
         }
         if self.boundary_f is not None:
             body["boundary_f"] = named(self.boundary_f)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from edgeseg.data.average_precision import Detections, average_precision
+from edgeseg.data.average_precision import Detections, Precision
 from edgeseg.data.evaluate import Model
 from edgeseg.data.instance_pool import class_table
 from edgeseg.data.instances import Instances, list_instances
@@ -23,7 +23,7 @@ class InstanceReport:
     Attributes:
         data, split: what was scored.
         images, instances: how many there are; crowds are not counted.
-        mask, box: AP and AR as COCO defines them, 0 to 1, of masks and of their tight boxes.
+        mask, mask_box: AP and AR as COCO defines them, 0 to 1, of masks and of the masks' tight boxes.
     """
 
     data: str
@@ -31,12 +31,12 @@ class InstanceReport:
     images: int
     instances: int
     mask: dict[str, float]
-    box: dict[str, float]
+    mask_box: dict[str, float]
 
     def to_dict(self) -> dict[str, Any]:
         """Figures as JSON numbers, None for sizes of which there is no instance."""
         body: dict[str, Any] = {key: getattr(self, key) for key in ("data", "split", "images", "instances")}
-        for kind in ("mask", "box"):
+        for kind in ("mask", "mask_box"):
             found = getattr(self, kind)
             body |= {f"{kind}_{name}": None if np.isnan(v) else round(v, 6) for name, v in found.items()}
         return body
@@ -45,8 +45,8 @@ class InstanceReport:
         """The same figures for a person to read."""
         lines = [f"{self.data}, split {self.split}: {self.images} images, {self.instances} instances"]
         for name in self.mask:
-            mask, box = (f"{value:.4f}" if value == value else "-" for value in (self.mask[name], self.box[name]))
-            lines.append(f"  {name:12s} mask {mask:>7s}   box {box:>7s}")
+            mask, box = (f"{value:.4f}" if value == value else "-" for value in (self.mask[name], self.mask_box[name]))
+            lines.append(f"  {name:12s} mask {mask:>7s}   box of mask {box:>7s}")
         return "\n".join(lines)
 
 
@@ -67,17 +67,16 @@ def evaluate_instances(
     """
     samples, own = list_instances(data, split)
     table = class_table(own, [info.name for info in segmenter.classes], str(data))
-    truth, given = [], []
+    collected = Precision()
     for done, sample in enumerate(samples, 1):
         image, every = sample.read()
         labels = table[every.labels]
-        truth.append(Instances(every.masks[labels > 0], labels[labels > 0], every.crowd[labels > 0]))
-        given.append(detections_of(segmenter(image)))
+        truth = Instances(every.masks[labels > 0], labels[labels > 0], every.crowd[labels > 0])
+        collected.add(truth, detections_of(segmenter(image)))
         if progress:
             progress(done, len(samples))
-    figures = [average_precision(truth, given, kind) for kind in ("segm", "bbox")]
-    count = sum(int((~item.crowd).sum()) for item in truth)
-    return InstanceReport(data.name or str(data), split, len(samples), count, *figures)
+    mask, box = collected.figures("segm"), collected.figures("bbox")
+    return InstanceReport(data.name or str(data), split, len(samples), collected.instances, mask, box)
 
 
 def detections_of(result: Result) -> Detections:

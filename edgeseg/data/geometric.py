@@ -83,10 +83,19 @@ def random_field(rng: np.random.Generator, target: tuple[int, int], ranges: Geom
     return cv2.resize(coarse, (target[1], target[0]), interpolation=cv2.INTER_CUBIC)  # type: ignore[return-value]
 
 
+# Near the mean of photographs.
+GRAY = 127
+
+
 def warp(
-    image: Image, mask: LabelMap, matrix: Matrix, target: tuple[int, int], field: Field | None = None
+    image: Image,
+    mask: LabelMap,
+    matrix: Matrix,
+    target: tuple[int, int],
+    field: Field | None = None,
+    mirror: bool = True,
 ) -> tuple[Image, LabelMap]:
-    """Resample picture (bilinear) and mask (nearest) to `target` (height, width); the border is mirrored.
+    """Resample picture (bilinear) and mask (nearest) to `target` (height, width).
 
     What a shrinking map would skip is averaged first, so that small targets do not alias.
 
@@ -96,6 +105,8 @@ def warp(
         matrix: from source to target pixels.
         target: (height, width).
         field: displacements of the target's pixels, by `random_field`.
+        mirror: beyond the border picture and mask are mirrored; else the picture is gray there and the mask 0. A
+            mirrored person is a person to a class map, but no part of the same instance.
     """
     import cv2
 
@@ -107,34 +118,45 @@ def warp(
         small = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
         sx, sy = small.shape[1] / image.shape[1], small.shape[0] / image.shape[0]
         reduced = matrix @ _move(-0.5, -0.5) @ np.diag([1 / sx, 1 / sy, 1.0]) @ _move(0.5, 0.5)
-    return _resample(small, reduced, target, field, cv2.INTER_LINEAR), warp_mask(mask, matrix, target, field)
+    moved = _resample(small, reduced, target, field, cv2.INTER_LINEAR, None if mirror else GRAY)
+    return moved, warp_mask(mask, matrix, target, field, mirror)
 
 
-def warp_mask(mask: LabelMap, matrix: Matrix, target: tuple[int, int], field: Field | None = None) -> LabelMap:
+def warp_mask(
+    mask: LabelMap, matrix: Matrix, target: tuple[int, int], field: Field | None = None, mirror: bool = True
+) -> LabelMap:
     """`warp` for a mask alone."""
     import cv2
 
     if int(mask.max(initial=0)) > 1:
-        return _resample(mask, matrix, target, field, cv2.INTER_NEAREST)
+        return _resample(mask, matrix, target, field, cv2.INTER_NEAREST, None if mirror else 0)
     # A two-class mask is resampled as a picture and cut at one half: its outline then moves with the picture's.
-    soft = _resample(mask * np.uint8(255), matrix, target, field, cv2.INTER_LINEAR)
+    soft = _resample(mask * np.uint8(255), matrix, target, field, cv2.INTER_LINEAR, None if mirror else 0)
     return (soft > 127).astype(np.uint8)
 
 
 def _resample(
-    values: npt.NDArray[np.uint8], matrix: Matrix, target: tuple[int, int], field: Field | None, mode: int
+    values: npt.NDArray[np.uint8],
+    matrix: Matrix,
+    target: tuple[int, int],
+    field: Field | None,
+    mode: int,
+    outside: int | None,
 ) -> npt.NDArray[np.uint8]:
     import cv2
 
-    border = cv2.BORDER_REFLECT_101
+    border = cv2.BORDER_REFLECT_101 if outside is None else cv2.BORDER_CONSTANT
+    value = (outside or 0,) * 3
     if field is None:
-        return cv2.warpAffine(values, matrix[:2], target[::-1], flags=mode, borderMode=border)  # type: ignore[return-value]
+        return cv2.warpAffine(  # type: ignore[return-value]
+            values, matrix[:2], target[::-1], flags=mode, borderMode=border, borderValue=value
+        )
     back = np.linalg.inv(matrix)
     rows, columns = np.mgrid[0 : target[0], 0 : target[1]].astype(np.float32)
     x, y = columns + field[..., 0], rows + field[..., 1]
     across = (back[0, 0] * x + back[0, 1] * y + back[0, 2]).astype(np.float32)
     down = (back[1, 0] * x + back[1, 1] * y + back[1, 2]).astype(np.float32)
-    return cv2.remap(values, across, down, mode, borderMode=border)  # type: ignore[return-value]
+    return cv2.remap(values, across, down, mode, borderMode=border, borderValue=value)  # type: ignore[return-value]
 
 
 def _move(x: float, y: float) -> Matrix:

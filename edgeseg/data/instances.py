@@ -10,7 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeseg.data.folder import list_samples
+from edgeseg.errors import InputError
 from edgeseg.types import Image
+
+# What stands for the classes of a set that only numbers its instances; told by identity, not by its words.
+UNNAMED = ("background", "object")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +24,7 @@ class Instances:
     Attributes:
         masks: bool [K, H, W].
         labels: int64 [K], class ids from 1 on.
-        crowd: bool [K]; a crowd is many at once, which nothing is trained on and no answer inside is wrong.
+        crowd: bool [K]; a crowd is many at once: training takes it for background, and no answer inside is wrong.
     """
 
     masks: npt.NDArray[np.bool_]
@@ -57,7 +61,7 @@ def list_instances(root: Path, split: str) -> tuple[list[InstanceSample], tuple[
     """The samples of a split and the names of their classes by id, the background first.
 
     A folder with `annotations/instances_SPLIT.json` is COCO's. In every other layout that `list_samples` knows, masks
-    number the instances of one class, "object", from 1 on; 255 is ignored.
+    number the instances of one class, "object", from 1 on; 255 is a crowd.
 
     Raises:
         InputError: no such folder, an unknown layout, an empty split, or files that are missing or damaged.
@@ -66,6 +70,10 @@ def list_instances(root: Path, split: str) -> tuple[list[InstanceSample], tuple[
 
     if annotation_file(root, split).is_file():
         return list_coco(root, split)
+    if (root / "annotations").is_dir():
+        raise InputError(
+            "no instance annotations of that split", annotation_file(root, split), "Check the split's name"
+        )
     samples = list_samples(root, split)
 
     def reader(index: int) -> Callable[[], tuple[Image, Instances]]:
@@ -75,10 +83,7 @@ def list_instances(root: Path, split: str) -> tuple[list[InstanceSample], tuple[
 
         return read
 
-    return [InstanceSample(sample.stem, reader(index)) for index, sample in enumerate(samples)], (
-        "background",
-        "object",
-    )
+    return [InstanceSample(sample.stem, reader(index)) for index, sample in enumerate(samples)], UNNAMED
 
 
 def numbered(mask: npt.NDArray[np.uint8]) -> Instances:

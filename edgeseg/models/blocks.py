@@ -88,6 +88,13 @@ def freeze_norms(network: nn.Module) -> None:
             layer.frozen = True
 
 
+def hold_norms(network: nn.Module) -> None:
+    """Keep the statistics of batch norms outside of `ConvNormAct`, those of torchvision's encoders, in this step."""
+    for layer in network.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.eval()
+
+
 class InvertedResidual(nn.Module):
     """Expand 1x1, depthwise kxk, project 1x1 (MobileNetV2, Sandler et al. 2018); residual where the shapes allow.
 

@@ -104,9 +104,15 @@ class MaskRCNN(Network):
     ) -> None:
         pyramid = Pyramid(encoder, width, **options)
         super().__init__(pyramid.encoder.strides[-1], pyramid.encoder.mean, pyramid.encoder.std)
+        strides = pyramid.encoder.strides[pyramid.first :]
+        if any(deep != 2 * map_ for map_, deep in zip(strides, strides[1:], strict=False)):
+            raise UsageError("a pyramid needs maps that halve", f"strides {list(strides)}", "Leave output_stride out")
         if len(anchors) != len(pyramid.encoder.strides) - pyramid.first + 1:
             seen = f"{list(anchors)}, strides {list(pyramid.encoder.strides[pyramid.first :])} and one more"
             raise UsageError("one side of anchors a map is needed", seen, "Give as many anchors")
+        if not 1 <= max_detections <= proposals * (classes - 1):
+            seen = f"{max_detections} of {proposals} proposals"
+            raise UsageError("impossible max_detections", seen, "Ask for at most one detection a proposal and class")
         maps = [str(k) for k in range(len(pyramid.encoder.strides) - pyramid.first)]
         self.detector = TorchvisionMaskRCNN(
             pyramid,
@@ -124,6 +130,13 @@ class MaskRCNN(Network):
             mask_predictor=MaskPredictor(width, classes),
         )
         self.detector.transform = AsIs()
+
+    def output_size(self, height: int, width: int) -> tuple[int, int]:
+        """See `Network.output_size`; nothing is padded, so the sides must be multiples of the stride."""
+        if height % self.stride or width % self.stride:
+            near = "x".join(str(max(1, round(side / self.stride)) * self.stride) for side in (height, width))
+            raise UsageError("the size is no multiple of the stride", f"{height}x{width}", f"Give {near}, for example")
+        return height, width
 
     @property
     def encoder(self) -> Encoder:

@@ -9,11 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeseg.errors import ModelError, UsageError
+from edgeseg.instance_masks import paint
 from edgeseg.manifest import INSTANCE_OUTPUTS, Manifest
 from edgeseg.runtime.geometry import Geometry
 from edgeseg.runtime.postprocess import Answer
 from edgeseg.runtime.tiling import Tiling
-from edgeseg.types import Instances, LabelMap
+from edgeseg.types import Instances
 
 
 class InstancePostprocessor:
@@ -63,11 +64,3 @@ class InstancePostprocessor:
         placed = ((boxes[sure] - shift) * scale).astype(np.float32)
         found = Instances(placed, scores[sure], classes[sure].astype(np.int32), masks[sure], size)
         return Answer(paint(found), None, found)
-
-
-def paint(instances: Instances) -> LabelMap:
-    """uint8 [H, W]: the class of the best-scoring instance of each pixel, 0 where there is none."""
-    labels = np.zeros(instances.size, np.uint8)
-    for index in reversed(range(len(instances))):
-        labels[instances.mask(index)] = instances.classes[index]
-    return labels

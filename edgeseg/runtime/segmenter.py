@@ -168,7 +168,8 @@ def open_segmenter(
         backend: a backend's name, or "auto": the fastest of those installed, measured once on this machine.
         precision: "fp32" or "int8", or "auto": the fastest, measured with the backends.
         device: the backend's name for a device; its default when None.
-        threshold: foreground probability from which a label is 1; the model's own when None.
+        threshold: foreground probability from which a label is 1, or score from which an instance counts; the model's
+            own when None.
 
     Raises:
         UsageError: an unknown model name, backend or precision, a threshold outside 0 to 1.

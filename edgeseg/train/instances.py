@@ -13,11 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from edgeseg.data.average_precision import Detections, average_precision
+from edgeseg.data.average_precision import Detections, Precision
 from edgeseg.data.instance_pool import InstanceMaker, InstancePool
 from edgeseg.data.instances import Instances, stacked
+from edgeseg.errors import UsageError
 from edgeseg.export.from_checkpoint import class_map
 from edgeseg.models import build_instance
+from edgeseg.train.criterion import LossConfig
 from edgeseg.train.parallel import Group
 from edgeseg.train.pictures import draw_samples, spread
 from edgeseg.train.recipe import Recipe
@@ -37,14 +39,25 @@ class InstanceTask:
     Args:
         recipe: what to do; `freeze_norms` keeps ImageNet's statistics, which batches of a few pictures cannot replace.
         data: folder that the recipe's paths are relative to.
+
+    Raises:
+        UsageError: a key that is for semantic networks, a size that cannot be exported, or a validation set without
+            instances.
     """
 
     def __init__(self, recipe: Recipe, data: Path) -> None:
         self.recipe = recipe
         self.network = build_instance(recipe.network.name, classes=len(recipe.classes), **recipe.network.args)
+        # Said before hours of training, not at the export.
+        self.network.output_size(*recipe.size)
         self.pools = [InstancePool(data, item, recipe.classes) for item in recipe.train]
         self.val = {item.path: InstancePool(data, item, recipe.classes) for item in recipe.val}
         self.maker = InstanceMaker(self.pools, recipe.scenes)
+        if recipe.loss != LossConfig():
+            raise UsageError("loss is for semantic networks", recipe.network.name, "Leave it out")
+        for item, pool in zip(recipe.val, self.val.values(), strict=True):
+            if not any((~pool[index][1].crowd).any() for index in range(len(pool))):
+                raise UsageError("a validation set shows no instance", item.path, "Give pictures with instances")
 
     def batches(self, first_step: int, group: Group) -> Iterator[Batch]:
         """See `Task.batches`."""
@@ -54,10 +67,6 @@ class InstanceTask:
     def loss(self, batch: Batch, bfloat16: bool) -> Tensor:
         """The sum of the paper's five losses."""
         images, targets = batch
-        if self.recipe.freeze_norms:
-            for layer in self.network.modules():
-                if isinstance(layer, nn.BatchNorm2d):
-                    layer.eval()
         with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
             losses = self.network(normalize(images, self.network), targets)
         return torch.stack([value.float() for value in losses.values()]).sum()
@@ -66,8 +75,11 @@ class InstanceTask:
         """Mask AP and AP50 on each validation set, at the recipe's size."""
         values: dict[str, float] = {}
         for name, pool in self.val.items():
-            pairs = [fitted(*pool[index], self.recipe.size) for index in range(len(pool))]
-            found = average_precision([truth for _, truth in pairs], [detect(network, image) for image, _ in pairs])
+            collected = Precision()
+            for index in range(len(pool)):
+                image, truth = fitted(*pool[index], self.recipe.size)
+                collected.add(truth, detect(network, image))
+            found = collected.figures()
             values |= {f"ap/{name}": found["ap"], f"ap50/{name}": found["ap50"]}
         return values
 
@@ -125,7 +137,8 @@ def detect(network: Any, image: Image) -> Detections:
 
 def _numbered(masks: npt.NDArray[np.bool_]) -> LabelMap:
     labels = np.zeros(masks.shape[1:], np.uint8)
-    for number, mask in enumerate(masks, start=1):
+    # The best one, which comes first, on top.
+    for number, mask in reversed(list(enumerate(masks, start=1))):
         labels[mask] = number
     return labels
 

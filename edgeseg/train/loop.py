@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import time
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import torch
 from torch import nn
 
 from edgeseg.models.base import Network, SemanticNetwork
-from edgeseg.models.blocks import freeze_norms
+from edgeseg.models.blocks import freeze_norms, hold_norms
 from edgeseg.train.average import WeightAverage
 from edgeseg.train.checkpoint import read_checkpoint, save_checkpoint
 from edgeseg.train.fake_quant import check_rounds, choose_scales, simulate_int8
@@ -38,7 +40,7 @@ class Run:
         data: folder that the recipe's paths are relative to.
         out: the run's folder; a checkpoint in it is resumed.
         initial: the network to start from instead of `encoder_weights`, as `init` of the recipe asks for.
-        teacher: the network whose probabilities are learned too, as `teacher` of the recipe asks for.
+        teachers: the networks whose probabilities are learned too, as `teachers` of the recipe asks for.
     """
 
     def __init__(
@@ -47,12 +49,12 @@ class Run:
         data: Path,
         out: Path,
         initial: Network | None = None,
-        teacher: SemanticNetwork | None = None,
+        teachers: Sequence[SemanticNetwork] = (),
     ) -> None:
         self.recipe, self.data, self.out = recipe, data, out
         self.group = join_group()
         torch.manual_seed(recipe.seed)
-        self.task = make_task(recipe, data, teacher)
+        self.task = make_task(recipe, data, teachers)
         self.network = self.task.network
         self.step = 0
         self.best: float | None = None
@@ -146,6 +148,8 @@ class Run:
             self._begin_int8()
         set_rate(self.optimizer, self._rate())
         self.network.train()
+        if self.recipe.freeze_norms:
+            hold_norms(self.network)
         # Dropout and the choice of regions draw from torch's generator: by step, so that a resumed run draws the same.
         torch.manual_seed((self.recipe.seed << 32) + self.step * self.group.size + self.group.rank)
         loss = self.task.loss(batch, self._use_bfloat16())
@@ -170,7 +174,8 @@ class Run:
         values = self.validate()
         self._log(board, values)
         self._draw()
-        score = sum(values.values()) / len(values) if values else None
+        known = [value for value in values.values() if not math.isnan(value)]
+        score = sum(known) / len(known) if known else None
         if score is not None and (self.best is None or score > self.best):
             self.best = score
             self.save(BEST)

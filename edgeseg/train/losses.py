@@ -81,16 +81,17 @@ def lovasz(logits: Tensor, target: Tensor) -> Tensor:
     return torch.stack(each).mean() if each else logits.sum() * 0.0
 
 
-def distillation(logits: Tensor, teacher: Tensor) -> Tensor:
-    """Mean cross entropy against the teacher's probabilities (Hinton et al. 2015, at temperature 1).
+def distillation(logits: Tensor, teachers: Sequence[Tensor]) -> Tensor:
+    """Mean cross entropy against the mean of the teachers' probabilities (Hinton et al. 2015, at temperature 1).
 
     Args:
         logits: see the top of the file.
-        teacher: the teacher's logits, of the same shape.
+        teachers: each teacher's logits, of the same shape; one or more.
     """
     if logits.shape[1] > 1:
-        return F.cross_entropy(logits, torch.softmax(teacher, dim=1))
-    return F.binary_cross_entropy_with_logits(logits, torch.sigmoid(teacher))
+        return F.cross_entropy(logits, torch.stack([torch.softmax(each, dim=1) for each in teachers]).mean(0))
+    wanted = torch.stack([torch.sigmoid(each) for each in teachers]).mean(0)
+    return F.binary_cross_entropy_with_logits(logits, wanted)
 
 
 def _each(logits: Tensor, target: Tensor, class_weights: Sequence[float], smoothing: float) -> tuple[Tensor, Tensor]:

@@ -62,9 +62,9 @@ class Recipe:
             starts fresh.
         init: a checkpoint, an fp32 model file or a shipped model to start from; None for the encoder weights. A wider
             network of the same stages is slimmed to this one.
-        teacher: a checkpoint, an fp32 model file or a shipped model whose probabilities are learned too; None for none.
-        distill: weight of the teacher's term beside that of the labels.
-        freeze_norms: batch norms keep the statistics that `init` brings, folded into their convolutions.
+        teachers: checkpoints, fp32 model files or shipped models; the mean of their probabilities is learned too.
+        distill: weight of the teachers' term beside that of the labels.
+        freeze_norms: batch norms keep the statistics that the run starts from.
         int8_from: share of the run after which the network trains on rounded weights and activations, as the int8 file
             will have them; 1 never.
         loss: the terms of the loss and their weights.
@@ -90,7 +90,7 @@ class Recipe:
     val: tuple[SetConfig, ...] = ()
     encoder_weights: str | None = None
     init: str | None = None
-    teacher: str | None = None
+    teachers: tuple[str, ...] = ()
     distill: float = 1.0
     freeze_norms: bool = False
     int8_from: float = 1.0

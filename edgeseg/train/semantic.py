@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -32,10 +32,10 @@ class SemanticTask:
     Args:
         recipe: what to do.
         data: folder that the recipe's paths are relative to.
-        teacher: the network whose probabilities are learned too.
+        teachers: the networks the mean of whose probabilities is learned too.
     """
 
-    def __init__(self, recipe: Recipe, data: Path, teacher: SemanticNetwork | None = None) -> None:
+    def __init__(self, recipe: Recipe, data: Path, teachers: Sequence[SemanticNetwork] = ()) -> None:
         self.recipe, count = recipe, len(recipe.classes)
         self.network: SemanticNetwork = build(
             recipe.network.name, classes=1 if count == 2 else count, **recipe.network.args
@@ -43,7 +43,7 @@ class SemanticTask:
         self.pools = [Pool(data, item, count, recipe.classes) for item in recipe.train]
         self.val = {item.path: Pool(data, item, count, recipe.classes) for item in recipe.val}
         self.maker = SceneMaker(self.pools, recipe.scenes)
-        self.teacher = _frozen(teacher) if teacher is not None else None
+        self.teachers = [_frozen(teacher) for teacher in teachers]
         self.criterion = make_criterion(recipe.loss, count)
 
     def batches(self, first_step: int, group: Group) -> Iterator[Batch]:
@@ -59,9 +59,9 @@ class SemanticTask:
         logits = logits.float()
         # The classic U-Net answers for the middle of its picture.
         loss = self.criterion(logits, center_crop(masks, logits.shape[-2], logits.shape[-1]).long())
-        if self.teacher is not None:
+        if self.teachers:
             with torch.no_grad():
-                taught = self.teacher(x)
+                taught = [teacher(x) for teacher in self.teachers]
             loss = loss + self.recipe.distill * distillation(logits, taught)
         return loss
 

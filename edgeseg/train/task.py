@@ -66,7 +66,7 @@ class Task(Protocol):
         ...
 
 
-def make_task(recipe: Recipe, data: Path, teacher: SemanticNetwork | None = None) -> Task:
+def make_task(recipe: Recipe, data: Path, teachers: Sequence[SemanticNetwork] = ()) -> Task:
     """The task of a recipe, by the name of its network.
 
     Raises:
@@ -75,10 +75,10 @@ def make_task(recipe: Recipe, data: Path, teacher: SemanticNetwork | None = None
     if recipe.network.name not in INSTANCE_REGISTRY:
         from edgeseg.train.semantic import SemanticTask
 
-        return SemanticTask(recipe, data, teacher)
+        return SemanticTask(recipe, data, teachers)
     from edgeseg.train.instances import InstanceTask
 
-    for key, used in (("teacher", recipe.teacher is not None), ("int8_from", recipe.int8_from < 1.0)):
+    for key, used in (("teachers", bool(recipe.teachers)), ("int8_from", recipe.int8_from < 1.0)):
         if used:
             raise UsageError(f"{key} is for semantic networks", recipe.network.name, f"Leave {key} out")
     return InstanceTask(recipe, data)

@@ -102,6 +102,14 @@ def test_check_counts_classes_and_names_the_bad_file(workshop: Path, capsys: pyt
     assert "unknown class id: 7 in" in capsys.readouterr().err
 
 
+def test_check_counts_instances(workshop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (workshop / "things.yaml").write_text(RECIPE.replace("unet_lite", "maskrcnn_efficientnet_lite0"))
+    assert call("train", workshop / "things.yaml", "--data", workshop, "--check") == 0
+    # One disc a picture, in the training set and in the validation set.
+    lines = [line.split() for line in capsys.readouterr().out.splitlines() if "disc" in line]
+    assert [line[-2:] for line in lines] == [["4", "instances"], ["4", "instances"]]
+
+
 def test_biases_are_corrected_on_frames(workshop: Path) -> None:
     assert quantize(workshop, "--frames", workshop / "toy" / "images") == 0
     _, manifest = read_model(workshop / "model.int8.onnx")

@@ -40,8 +40,8 @@ def test_figures_of_a_known_model(tmp_path: Path) -> None:
     assert body["person_iou_mean_over_images"] == pytest.approx((first + second) / 2, abs=1e-6)
     assert body["iou"]["person"] == pytest.approx(128 / (2 * 24 * 16 + 8), abs=1e-6)
     # All of the person was found; the background lost what was called person besides.
-    assert body["recall"]["person"] == pytest.approx(128 / 136, abs=1e-6)
-    assert body["precision"]["person"] == pytest.approx(128 / 768, abs=1e-6)
+    assert body["recall_per_class"]["person"] == pytest.approx(128 / 136, abs=1e-6)
+    assert body["precision_per_class"]["person"] == pytest.approx(128 / 768, abs=1e-6)
     assert body["dice"]["person"] == pytest.approx(2 * 128 / (768 + 136), abs=1e-6)
     assert "boundary_f" not in body
     assert list(body["worst_images"]) == ["b", "a"]

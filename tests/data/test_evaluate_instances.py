@@ -51,7 +51,7 @@ def test_perfect_answers_score_one(folder: Path) -> None:
     assert steps == [(1, 2), (2, 2)]
     assert (report.images, report.instances) == (2, 4)
     body = report.to_dict()
-    assert body["mask_ap"] == body["mask_ap50"] == body["box_ap"] == pytest.approx(1.0)
+    assert body["mask_ap"] == body["mask_ap50"] == body["mask_box_ap"] == pytest.approx(1.0)
     assert body["mask_ap_small"] is None
     assert "mask  1.0000" in report.table()
 
@@ -65,7 +65,7 @@ def test_one_of_two_found_is_a_recall_of_one_half(folder: Path) -> None:
 
 def test_nothing_found_scores_nothing(folder: Path) -> None:
     body = evaluate_instances(Answers([], [], []), folder, "val").to_dict()
-    assert body["mask_ap"] == body["box_ap"] == 0.0
+    assert body["mask_ap"] == body["mask_box_ap"] == 0.0
 
 
 def test_an_answer_shifted_by_a_third_counts_up_to_that_overlap(folder: Path) -> None:

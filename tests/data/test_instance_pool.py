@@ -38,7 +38,7 @@ def numbered(folder: Path) -> Path:
 
 
 def maker(folder: Path, **settings: object) -> InstanceMaker:
-    pool = InstancePool(folder, SetConfig("set"), ("background", "person"))
+    pool = InstancePool(folder, SetConfig("set", cutouts=True), ("background", "person"))
     return InstanceMaker([pool], Scenes(**({"geometric": PLAIN, "photometric": STILL} | settings)))  # type: ignore[arg-type]
 
 
@@ -57,9 +57,31 @@ def test_masks_move_with_the_picture(tmp_path: Path) -> None:
         for mask in instances.masks:
             inner = cv2.erode(mask.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
             colours = image[inner].astype(int)
-            # Whatever the photometric change, one colour: red or blue, never the gray around or the other person.
-            if len(colours):
-                assert len(np.unique((colours[:, 0] > colours[:, 2]).astype(int))) == 1
+            # One person: all red or all blue, and neither gray nor the other's colour.
+            red = colours[:, 2] - colours[:, 0]
+            assert (red > 100).all() or (red < -100).all()
+            assert cv2.connectedComponents(mask.astype(np.uint8))[0] == 2
+
+
+def test_beyond_the_border_there_is_nobody(tmp_path: Path) -> None:
+    small = maker(numbered(tmp_path), geometric=Geometric(plain=0.0, flip=0.0, zoom=(0.5, 0.5), shift=0.3))
+    for seed in range(20):
+        _, instances = small(np.random.default_rng(seed), (120, 160))
+        for box in instances.boxes():
+            # People are 40x80 pixels; half of that, turned, sheared and stretched a little. A mirrored one beside
+            # would make the box wider.
+            assert box[2] - box[0] < 52 and box[3] - box[1] < 70
+
+
+def test_keys_for_class_maps_are_refused(tmp_path: Path) -> None:
+    numbered(tmp_path)
+    with pytest.raises(UsageError, match=r"the set set: feet is for class maps"):
+        InstancePool(tmp_path, SetConfig("set", feet=True), ("background", "person"))
+    with pytest.raises(UsageError, match=r"scenes: empty is for class maps"):
+        maker(tmp_path, empty=0.1)
+    pool = InstancePool(tmp_path, SetConfig("set"), ("background", "person"))
+    with pytest.raises(UsageError, match=r"paste without anything to paste.*cutouts: true"):
+        InstanceMaker([pool], Scenes(paste=0.5))
 
 
 def test_pasted_instances_cover_those_below(tmp_path: Path) -> None:
@@ -111,7 +133,7 @@ def test_classes_are_those_of_the_recipe(tmp_path: Path) -> None:
     assert two.labels.tolist() == [1, 2, 1]
     one = InstancePool(tmp_path, SetConfig("set"), ("background", "person"))[0][1]
     assert one.labels.tolist() == [1]
-    with pytest.raises(UsageError, match=r"set has person, car; the recipe dog"):
+    with pytest.raises(UsageError, match=r"set has person, car; the model dog"):
         InstancePool(tmp_path, SetConfig("set"), ("background", "dog"))
 
 

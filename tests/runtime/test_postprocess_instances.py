@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from pycocotools import mask as coco_masks
@@ -140,6 +141,25 @@ def test_the_overlay_tints_each_instance_in_its_class_colour() -> None:
     assert (only[15, 12] == 128).all() and only[50, 60, 0] > 150
 
 
+def test_a_class_alone_uncovers_what_lay_below() -> None:
+    from edgeseg.cli.running import OnlyClasses
+
+    class Keep:
+        def write(self, result: Result) -> None:
+            self.result = result
+
+        def close(self) -> None: ...
+
+    keep = Keep()
+    whole = result()
+    assert whole.label_map[20, 30] == 1
+    OnlyClasses([keep], CLASSES, ["dog"]).write(whole)
+    assert keep.result.instances is not None
+    assert keep.result.instances.classes.tolist() == [2]
+    assert keep.result.label_map[20, 30] == 2 and keep.result.label_map[15, 12] == 0
+    assert keep.result.instances.mask(0)[20, 30] and not keep.result.instances.mask(0)[15, 12]
+
+
 def test_masks_are_pasted_once() -> None:
     found = result().instances
     assert found is not None
@@ -147,6 +167,36 @@ def test_masks_are_pasted_once() -> None:
     assert found.masks.shape == (2, 64, 96)
     none = Instances(*(np.zeros(shape, np.float32) for shape in ((0, 4), (0,), (0,), (0, 28, 28))), (4, 5))  # type: ignore[arg-type]
     assert none.masks.shape == (0, 4, 5)
+
+
+def check_the_command_line(folder: Path) -> None:
+    """`run` and `eval` with an instance model, through their own entry."""
+    from edgeseg.cli.main import main
+
+    for name in ("images", "masks"):
+        (folder / "set" / name).mkdir(parents=True)
+    mask = np.zeros((64, 96), np.uint8)
+    mask[10:40, 20:60] = 1
+    for stem in "ab":
+        image = np.random.default_rng(1).integers(0, 256, (64, 96, 3)).astype(np.uint8)
+        cv2.imwrite(str(folder / "set" / "images" / f"{stem}.png"), image)
+        cv2.imwrite(str(folder / "set" / "masks" / f"{stem}.png"), mask)
+    (folder / "set" / "val.txt").write_text("a b")
+    model = ["--model", str(folder / "toy.onnx"), "--backend", "onnxruntime"]
+    lines, masks = folder / "lines.jsonl", folder / "out"
+    pictures = str(folder / "set" / "images")
+    common = [*model, "--threshold", "0", "--jsonl", str(lines), "--masks", str(masks)]
+    assert main(["run", pictures, *common, "--classes", "box"]) == 0
+    bodies = [json.loads(text) for text in lines.read_text().splitlines()]
+    assert len(bodies) == 2 and all(body["instances"] for body in bodies)
+    assert set(bodies[0]["instances"][0]) == {"box", "score", "class", "rle"}
+    assert len(list(masks.iterdir())) == 2
+    assert (
+        main(["eval", *model, "--data", str(folder / "set"), "--split", "val", "--json", str(folder / "e.json")]) == 0
+    )
+    figures = json.loads((folder / "e.json").read_text())
+    assert figures["instances"] == 2 and 0.0 <= figures["mask_ap"] <= 1.0
+    assert main(["eval", *model, "--data", str(folder / "set"), "--split", "val", "--format", "labels"]) == 2
 
 
 def test_the_file_of_a_model_runs(tmp_path: Path) -> None:
@@ -164,6 +214,7 @@ def test_the_file_of_a_model_runs(tmp_path: Path) -> None:
     plain = Manifest("toy", class_map(["background", "box"]), 64, 96, task="instance")
     report = export_onnx(network, plain, tmp_path / "toy.onnx")
     assert report.detections > 0
+    check_the_command_line(tmp_path)
     with open_segmenter(str(tmp_path / "toy.onnx"), "onnxruntime", threshold=0.0) as segmenter:
         found = segmenter(np.random.default_rng(0).integers(0, 256, (120, 160, 3)).astype(np.uint8))
     assert found.instances is not None and 0 < len(found.instances) <= 10

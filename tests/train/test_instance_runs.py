@@ -24,7 +24,7 @@ network:
   name: maskrcnn_efficientnet_lite0
   args: {width: 16, hidden: 32, mask_depth: 1, regions: 16, anchors: [16, 32, 48, 64, 96],
          blocks: [1, 1, 1, 1, 1, 1], ratio: [0.1, 0.1, 0.1, 0.1, 0.1, 0.1], stem: 8}
-train: [{path: toy}]
+train: [{path: toy, cutouts: true}]
 val: [{path: toy}]
 steps: 4
 phases: [{until: 1.0, sizes: [[96, 128]], batch: 2}]
@@ -84,8 +84,12 @@ def test_the_encoder_has_its_own_rate(folder: Path) -> None:
     assert slow == {id(parameter) for parameter in run.network.encoder.parameters()}
 
 
-def test_frozen_norms_keep_their_statistics(folder: Path) -> None:
-    run = Run(load_recipe(folder / "toy.yaml", ["freeze_norms=true"]), folder, folder / "run")
+RESNET = "network={name: maskrcnn_resnet18, args: {width: 8, hidden: 16, mask_depth: 1, regions: 8}}"
+
+
+@pytest.mark.parametrize("changes", [[], [RESNET, "steps=1"]])
+def test_frozen_norms_keep_their_statistics(folder: Path, changes: list[str]) -> None:
+    run = Run(load_recipe(folder / "toy.yaml", ["freeze_norms=true", *changes]), folder, folder / "run")
     means = {key: value.clone() for key, value in run.network.state_dict().items() if "running_" in key}
     run.fit()
     assert means
@@ -93,10 +97,19 @@ def test_frozen_norms_keep_their_statistics(folder: Path) -> None:
         assert torch.equal(value, run.network.state_dict()[key]), key
 
 
-@pytest.mark.parametrize("change", ["int8_from=0.5", "teacher=person"])
+@pytest.mark.parametrize("change", ["int8_from=0.5", "teachers=[person]", "loss.focal=1"])
 def test_what_instances_do_not_have_is_refused(folder: Path, change: str) -> None:
-    with pytest.raises(UsageError, match=change.partition("=")[0]):
+    with pytest.raises(UsageError, match=change.partition("=")[0].partition(".")[0]):
         Run(load_recipe(folder / "toy.yaml", [change]), folder, folder / "run")
+
+
+def test_what_could_not_be_exported_or_measured_is_said_at_the_start(folder: Path) -> None:
+    with pytest.raises(UsageError, match=r"no multiple of the stride: 90x128. Give 96x128"):
+        Run(load_recipe(folder / "toy.yaml", ["size=[90, 128]"]), folder, folder / "run")
+    for stem in "abcd":
+        cv2.imwrite(str(folder / "toy" / "masks" / f"{stem}.png"), np.zeros((96, 128), np.uint8))
+    with pytest.raises(UsageError, match="shows no instance: toy"):
+        Run(load_recipe(folder / "toy.yaml"), folder, folder / "run")
 
 
 def test_targets_hold_what_the_detector_takes() -> None:

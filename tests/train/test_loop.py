@@ -199,7 +199,7 @@ def test_a_teacher_is_followed_and_left_alone(tmp_path: Path, recipe: Recipe) ->
         teacher.head.bias.fill_(4.0)
     before = {key: value.clone() for key, value in teacher.state_dict().items()}
     taught = load_recipe(tmp_path / "toy.yaml", ["steps=80", "distill=50.0"])
-    run = Run(taught, tmp_path, tmp_path / "taught", teacher=teacher)
+    run = Run(taught, tmp_path, tmp_path / "taught", teachers=[teacher])
     run.fit()
     assert all(torch.equal(value, before[key]) for key, value in teacher.state_dict().items())
     # This teacher calls everything person, and weighs more than the labels.

@@ -145,10 +145,19 @@ def test_distillation_is_least_where_both_agree(classes: int) -> None:
     torch.manual_seed(0)
     teacher = torch.randn(2, classes, 4, 4)
     logits = teacher.clone().requires_grad_(True)
-    distillation(logits, teacher).backward()
+    distillation(logits, [teacher]).backward()
     assert logits.grad is not None
     assert float(logits.grad.abs().max()) < 1e-7
-    assert float(distillation(teacher + torch.randn_like(teacher), teacher)) > float(distillation(teacher, teacher))
+    assert float(distillation(teacher + torch.randn_like(teacher), [teacher])) > float(distillation(teacher, [teacher]))
+
+
+def test_of_several_teachers_the_mean_probability_is_followed() -> None:
+    teachers = [torch.full((1, 1, 1, 1), 4.0), torch.full((1, 1, 1, 1), -1.0)]
+    mean = (torch.sigmoid(teachers[0]) + torch.sigmoid(teachers[1])) / 2
+    logits = torch.logit(mean).requires_grad_(True)
+    distillation(logits, teachers).backward()
+    assert logits.grad is not None
+    assert float(logits.grad.abs().max()) < 1e-6
 
 
 def test_ignored_pixels_have_no_gradient() -> None:
