@@ -31,10 +31,15 @@ def correct_biases(reference: onnx.ModelProto, quantized: onnx.ModelProto, input
         quantized: its int8 form, with the same names of nodes and tensors.
         inputs: pictures, uint8 [1, H, W, 3] each, such as calibration saw.
     """
+    readers = g.consumers(quantized.graph)
     nodes = [
         node
         for node in quantized.graph.node
-        if node.op_type == "Conv" and len(node.input) == 3 and node.input[1].endswith(".float")
+        if node.op_type == "Conv"
+        and len(node.input) == 3
+        and node.input[1].endswith(".float")
+        # A bias that several convolutions share has no one mean to be corrected by.
+        and len(readers[node.input[2]]) == 1
     ]
     wanted = channel_means(reference, [node.output[0] for node in nodes], inputs)
     for node, mean in zip(nodes, wanted, strict=True):

@@ -41,10 +41,14 @@ def handle(args: argparse.Namespace) -> int:
     from edgeseg.cli.output import check_target, text_stream, write_json
     from edgeseg.errors import LimitError, UsageError
     from edgeseg.export.quantize import quantize
+    from edgeseg.runtime.segmenter import manifest_of
 
     if (args.max_drop is None) != (args.data is None):
         missing = "--data" if args.data is None else "--max-drop"
         raise UsageError("--max-drop and --data belong together, missing is", missing, "Give both or neither")
+    if args.frames and manifest_of(args.model).task == "instance":
+        todo = "Leave --frames out: what lies behind the regions has other means in int8 than in float"
+        raise UsageError("biases of instance models are not corrected", args.model, todo)
     check_target(args.out)
     check_target(args.json)
     stream = text_stream(args.json)

@@ -197,6 +197,8 @@ def check_the_command_line(folder: Path) -> None:
     figures = json.loads((folder / "e.json").read_text())
     assert figures["instances"] == 2 and 0.0 <= figures["mask_ap"] <= 1.0
     assert main(["eval", *model, "--data", str(folder / "set"), "--split", "val", "--format", "labels"]) == 2
+    ranges = ["--ranges", str(folder / "none.json"), "-o", str(folder / "int8.onnx"), "--frames", pictures]
+    assert main(["quantize", str(folder / "toy.onnx"), *ranges]) == 2
 
 
 def test_the_file_of_a_model_runs(tmp_path: Path) -> None:
