@@ -32,24 +32,9 @@ def draw_labels(
     Raises:
         UsageError: strength outside 0 to 1, or a class name that the model does not know.
     """
-    import cv2
-
-    if not 0.0 <= strength <= 1.0:
-        raise UsageError("overlay strength is outside 0 to 1", strength, "Give a value between 0 and 1")
-    out: Image = image.copy()
-    thickness = max(2, round(min(image.shape[:2]) / 240))
+    out, thickness = _canvas(image, strength)
     for info in select_classes(classes, only):
-        area = np.equal(label_map, info.id).view(np.uint8)
-        box = cv2.boundingRect(area)
-        if box[2] == 0:
-            continue
-        # Only the box around the area is blended: most frames hold one person, not a full screen of them.
-        rows, cols = slice(box[1], box[1] + box[3]), slice(box[0], box[0] + box[2])
-        window = out[rows, cols]
-        tint = np.full_like(window, info.color)
-        cv2.copyTo(cv2.addWeighted(window, 1.0 - strength, tint, strength, 0.0), area[rows, cols], window)
-        contours, _ = cv2.findContours(area, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
-        cv2.drawContours(out, contours, -1, info.color, thickness, cv2.LINE_AA)
+        _draw_area(out, np.equal(label_map, info.id).view(np.uint8), (0, 0), info, strength, thickness)
     return out
 
 
@@ -61,16 +46,40 @@ def draw_instances(
     only: Collection[str] | None = None,
 ) -> Image:
     """`draw_labels` for instances: each in the colour of its class, with an outline of its own, the best on top."""
-    if not 0.0 <= strength <= 1.0:
-        raise UsageError("overlay strength is outside 0 to 1", strength, "Give a value between 0 and 1")
+    out, thickness = _canvas(image, strength)
     shown = {info.id: info for info in select_classes(classes, only)}
-    out = image
     for index in reversed(range(len(instances))):
         info = shown.get(int(instances.classes[index]))
         if info is not None:
-            one = (ClassInfo(0, "background", (0, 0, 0)), ClassInfo(1, info.name, info.color))
-            out = draw_labels(out, instances.mask(index).view(np.uint8), one, strength)
-    return image.copy() if out is image else out
+            top, left, mask = instances.window(index)
+            _draw_area(out, mask.view(np.uint8), (top, left), info, strength, thickness)
+    return out
+
+
+def _canvas(image: Image, strength: float) -> tuple[Image, int]:
+    """A copy to draw on, and how thick outlines are."""
+    if not 0.0 <= strength <= 1.0:
+        raise UsageError("overlay strength is outside 0 to 1", strength, "Give a value between 0 and 1")
+    return image.copy(), max(2, round(min(image.shape[:2]) / 240))
+
+
+def _draw_area(
+    out: Image, area: LabelMap, corner: tuple[int, int], info: ClassInfo, strength: float, thickness: int
+) -> None:
+    """Tint and outline an area uint8 [h, w], 1 inside, whose first pixel is the frame's at `corner` (row, column)."""
+    import cv2
+
+    x, y, width, height = cv2.boundingRect(area) if area.size else (0, 0, 0, 0)
+    if width == 0:
+        return
+    # Only the box around the area is blended: most frames hold one person, not a full screen of them.
+    inner = area[y : y + height, x : x + width]
+    top, left = corner[0] + y, corner[1] + x
+    window = out[top : top + height, left : left + width]
+    tint = np.full_like(window, info.color)
+    cv2.copyTo(cv2.addWeighted(window, 1.0 - strength, tint, strength, 0.0), inner, window)
+    contours, _ = cv2.findContours(inner, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE, offset=(left, top))
+    cv2.drawContours(out, contours, -1, info.color, thickness, cv2.LINE_AA)
 
 
 def select_classes(classes: Sequence[ClassInfo], only: Collection[str] | None) -> list[ClassInfo]:

@@ -10,12 +10,13 @@ import numpy.typing as npt
 from edgeseg.types import Instances, LabelMap
 
 Mask = npt.NDArray[np.bool_]
+Window = tuple[int, int, Mask]  # first row, first column, mask
 
 
-def paste_mask(
+def paste_window(
     probabilities: npt.NDArray[np.float32], box: npt.NDArray[np.float32], height: int, width: int, cut: float = 0.5
-) -> Mask:
-    """One instance's mask at the size of the frame.
+) -> Window:
+    """One instance's mask in the part of the frame that its box covers.
 
     A pixel's centre is looked up in the small mask, bilinearly, with zeros around it (He et al. 2017 resize the mask to
     the box and cut it at one half; this is Detectron2's exact form of that, which does not round the box).
@@ -27,16 +28,15 @@ def paste_mask(
         cut: probability from which a pixel belongs to the instance.
 
     Returns:
-        bool [height, width].
+        First row, first column, bool [rows, columns]; 0 rows where the box has no area in the frame.
     """
     import cv2
 
-    mask = np.zeros((height, width), bool)
     x1, y1, x2, y2 = (float(value) for value in box)
     left, top = max(0, int(np.floor(x1))), max(0, int(np.floor(y1)))
     right, bottom = min(width, int(np.ceil(x2))), min(height, int(np.ceil(y2)))
     if right <= left or bottom <= top or x2 <= x1 or y2 <= y1:
-        return mask
+        return 0, 0, np.zeros((0, 0), bool)
     rows, columns = probabilities.shape
     across = (np.arange(left, right) + 0.5 - x1) * (columns / (x2 - x1)) - 0.5
     down = (np.arange(top, bottom) + 0.5 - y1) * (rows / (y2 - y1)) - 0.5
@@ -44,7 +44,14 @@ def paste_mask(
     padded = np.pad(probabilities.astype(np.float32), 1)
     grid = np.meshgrid(across.astype(np.float32) + 1, down.astype(np.float32) + 1)
     values = cv2.remap(padded, grid[0], grid[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
-    mask[top:bottom, left:right] = values >= cut
+    return top, left, values >= cut
+
+
+def whole(window: Window, height: int, width: int) -> Mask:
+    """bool [height, width]: the mask of a window at the size of the frame."""
+    top, left, inner = window
+    mask = np.zeros((height, width), bool)
+    mask[top : top + inner.shape[0], left : left + inner.shape[1]] = inner
     return mask
 
 
@@ -52,7 +59,9 @@ def paint(instances: Instances) -> LabelMap:
     """uint8 [H, W]: the class of the best-scoring instance of each pixel, 0 where there is none."""
     labels = np.zeros(instances.size, np.uint8)
     for index in reversed(range(len(instances))):
-        labels[instances.mask(index)] = instances.classes[index]
+        top, left, inner = instances.window(index)
+        part = labels[top : top + inner.shape[0], left : left + inner.shape[1]]
+        part[inner] = instances.classes[index]
     return labels
 
 

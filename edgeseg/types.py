@@ -68,18 +68,26 @@ class Instances:
     classes: npt.NDArray[np.int32]
     mask_probabilities: npt.NDArray[np.float32]
     size: tuple[int, int]
-    _pasted: dict[int, npt.NDArray[np.bool_]] = field(init=False, default_factory=dict, repr=False, compare=False)
+    _pasted: dict[int, tuple[int, int, npt.NDArray[np.bool_]]] = field(
+        init=False, default_factory=dict, repr=False, compare=False
+    )
 
     def __len__(self) -> int:
         return len(self.scores)
 
-    def mask(self, index: int) -> npt.NDArray[np.bool_]:
-        """bool [H, W]: the mask of one instance at the size of the frame, pasted when first asked for."""
-        from edgeseg.instance_masks import paste_mask
+    def window(self, index: int) -> tuple[int, int, npt.NDArray[np.bool_]]:
+        """One instance's mask where its box lies: first row, first column, bool [h, w]; pasted when first asked for."""
+        from edgeseg.instance_masks import paste_window
 
         if index not in self._pasted:
-            self._pasted[index] = paste_mask(self.mask_probabilities[index], self.boxes[index], *self.size)
+            self._pasted[index] = paste_window(self.mask_probabilities[index], self.boxes[index], *self.size)
         return self._pasted[index]
+
+    def mask(self, index: int) -> npt.NDArray[np.bool_]:
+        """bool [H, W]: the mask of one instance at the size of the frame, a new array."""
+        from edgeseg.instance_masks import whole
+
+        return whole(self.window(index), *self.size)
 
     def of_classes(self, wanted: Collection[int]) -> Instances:
         """Those of the named class ids, in the same order."""

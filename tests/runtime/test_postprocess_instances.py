@@ -12,7 +12,7 @@ import pytest
 from pycocotools import mask as coco_masks
 
 from edgeseg.errors import ModelError, UsageError
-from edgeseg.instance_masks import paste_mask, run_lengths
+from edgeseg.instance_masks import paste_window, run_lengths, whole
 from edgeseg.manifest import INSTANCE_OUTPUTS, Manifest
 from edgeseg.runtime.geometry import fit_geometry
 from edgeseg.runtime.postprocess_instances import InstancePostprocessor
@@ -52,7 +52,7 @@ def test_masks_are_pasted_as_torch_samples_them(box: tuple[float, ...]) -> None:
     grid = torch.from_numpy(np.stack(np.meshgrid(x, y), -1))[None]
     source = torch.from_numpy(small)[None, None]
     values = torch.nn.functional.grid_sample(source, grid, align_corners=False)[0, 0].numpy()
-    mask = paste_mask(small, np.array(box, np.float32), 72, 100)
+    mask = whole(paste_window(small, np.array(box, np.float32), 72, 100), 72, 100)
     # cv2 looks up at 1/32 of a small mask's pixel: near the cut either is right.
     clear = np.abs(values - 0.5) > 0.04
     inside = np.zeros_like(clear)
@@ -64,7 +64,8 @@ def test_masks_are_pasted_as_torch_samples_them(box: tuple[float, ...]) -> None:
 
 @pytest.mark.parametrize("box", [(5, 5, 5, 20), (30, 30, 20, 40), (200, 5, 240, 20), (5, -40, 20, -1)])
 def test_a_box_without_area_in_the_frame_has_no_mask(box: tuple[float, ...]) -> None:
-    assert not paste_mask(np.ones((28, 28), np.float32), np.array(box, np.float32), 50, 60).any()
+    window = paste_window(np.ones((28, 28), np.float32), np.array(box, np.float32), 50, 60)
+    assert not whole(window, 50, 60).any()
 
 
 @LIBRARY_WARNS
@@ -141,6 +142,16 @@ def test_the_overlay_tints_each_instance_in_its_class_colour() -> None:
     assert (only[15, 12] == 128).all() and only[50, 60, 0] > 150
 
 
+def test_an_instance_outside_of_the_frame_is_not_drawn() -> None:
+    far = outputs()
+    far["boxes"][0, 0] = [-80, -60, -10, -5]
+    image = np.full((64, 96, 3), 128, np.uint8)
+    answer = InstancePostprocessor(manifest(), 0.85)(far, fit_geometry("stretch", 64, 96, 64, 96))
+    assert answer.instances is not None and len(answer.instances) == 1
+    assert not answer.label_map.any()
+    assert (Result(*answer, Frame(image, 0, 0), CLASSES).overlay() == 128).all()
+
+
 def test_a_class_alone_uncovers_what_lay_below() -> None:
     from edgeseg.cli.running import OnlyClasses
 
@@ -163,7 +174,7 @@ def test_a_class_alone_uncovers_what_lay_below() -> None:
 def test_masks_are_pasted_once() -> None:
     found = result().instances
     assert found is not None
-    assert found.mask(0) is found.mask(0)
+    assert found.window(0) is found.window(0)
     assert found.masks.shape == (2, 64, 96)
     none = Instances(*(np.zeros(shape, np.float32) for shape in ((0, 4), (0,), (0,), (0, 28, 28))), (4, 5))  # type: ignore[arg-type]
     assert none.masks.shape == (0, 4, 5)
