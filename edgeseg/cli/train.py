@@ -72,16 +72,14 @@ def check(recipe: Recipe, data: Path) -> int:
 
     count, reports = len(recipe.classes), []
     for item in (*recipe.train, *recipe.val):
-        instances = recipe.network.name in INSTANCE_REGISTRY
-        pool = (
-            InstancePool(data, item, recipe.classes, cache=False)
-            if instances
-            else Pool(data, item, count, recipe.classes, cache=False)
-        )
-        with tqdm(total=len(pool), unit="picture", desc=item.path, leave=False) as bar:
-            if isinstance(pool, InstancePool):
-                reports.append(check_instances(pool, count, lambda: bar.update(1)))
+        with tqdm(unit="picture", desc=item.path, leave=False) as bar:
+            if recipe.network.name in INSTANCE_REGISTRY:
+                found = InstancePool(data, item, recipe.classes, cache=False)
+                bar.reset(len(found))
+                reports.append(check_instances(found, count, lambda: bar.update(1)))
             else:
+                pool = Pool(data, item, count, recipe.classes, cache=False)
+                bar.reset(len(pool))
                 reports.append(check_set(pool, lambda: bar.update(1)))
     print(table(reports, recipe.classes))
     for name in unseen(reports[: len(recipe.train)], recipe.classes):
