@@ -56,7 +56,7 @@ def accuracy_per_class(matrix: Matrix) -> Shares:
 
 def mean_pixel_accuracy(matrix: Matrix) -> float:
     """Mean recall over the classes that the truth has, 0 to 1."""
-    return _mean(accuracy_per_class(matrix))
+    return mean_of_known(accuracy_per_class(matrix))
 
 
 def precision_per_class(matrix: Matrix) -> Shares:
@@ -72,7 +72,7 @@ def iou_per_class(matrix: Matrix) -> Shares:
 
 def mean_iou(matrix: Matrix) -> float:
     """Mean IoU over the classes that occur, 0 to 1."""
-    return _mean(iou_per_class(matrix))
+    return mean_of_known(iou_per_class(matrix))
 
 
 def frequency_weighted_iou(matrix: Matrix) -> float:
@@ -154,7 +154,7 @@ def video_consistency(truths: Sequence[LabelMap], guesses: Sequence[LabelMap], w
         true, given = np.stack(truths[start : start + window]), np.stack(guesses[start : start + window])
         stays = (true == true[:1]).all(axis=0) & (true[0] != IGNORE_INDEX)
         shares.append(_ratio(((given == true).all(axis=0) & stays).sum(), stays.sum()))
-    return _mean(np.array(shares))
+    return mean_of_known(np.array(shares))
 
 
 def average_precision(relevant: Sequence[bool]) -> float:
@@ -168,7 +168,7 @@ def average_precision(relevant: Sequence[bool]) -> float:
 
 def mean_average_precision(rankings: Sequence[Sequence[bool]]) -> float:
     """Mean of `average_precision` over the rankings that have a relevant place."""
-    return _mean(np.array([average_precision(ranking) for ranking in rankings], np.float64))
+    return mean_of_known(np.array([average_precision(ranking) for ranking in rankings], np.float64))
 
 
 def _outline(area: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
@@ -195,8 +195,8 @@ def _shares(part: npt.NDArray[np.int64], whole: npt.NDArray[np.int64]) -> Shares
     return each
 
 
-def _mean(values: Shares) -> float:
-    """Mean of what is not nan; nan where nothing is left."""
+def mean_of_known(values: Shares) -> float:
+    """Mean of what is not nan, of any shape; nan where nothing is left."""
     kept = values[~np.isnan(values)]
     return float(kept.mean()) if len(kept) else float("nan")
 

@@ -158,7 +158,7 @@ def evaluate(
             outlines.append(metrics.boundary_f(truth, guess, len(names), boundary_px))
         if progress:
             progress(done, len(samples))
-    means = _means(np.stack(outlines)) if outlines else None
+    means = np.array([metrics.mean_of_known(shares) for shares in np.stack(outlines, 1)]) if outlines else None
     report = EvalReport(data.name or str(data), split, chosen, names, matrix, each, len(samples), means)
     if report_dir is not None:
         _write_report(segmenter, samples, report, report_dir, truth_of)
@@ -197,15 +197,6 @@ def _recognize(samples: list[Sample], classes: int) -> str:
         return "labels"
     counted = all(np.array_equal(ids[ids > 0], np.arange(1, np.count_nonzero(ids) + 1)) for ids in seen)
     return "instances" if counted else "labels"
-
-
-def _means(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Of each column of [pictures, classes] the mean of what is not nan; nan where nothing is left."""
-    known = ~np.isnan(values)
-    count = known.sum(0)
-    total = np.where(known, values, 0.0).sum(0)
-    each: npt.NDArray[np.float64] = np.divide(total, count, out=np.full(values.shape[1], np.nan), where=count > 0)
-    return each
 
 
 def _rounded(value: float) -> float | None:

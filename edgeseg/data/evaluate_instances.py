@@ -69,10 +69,8 @@ def evaluate_instances(
     table = class_table(own, [info.name for info in segmenter.classes], str(data))
     collected = Precision()
     for done, sample in enumerate(samples, 1):
-        image, every = sample.read()
-        labels = table[every.labels]
-        truth = Instances(every.masks[labels > 0], labels[labels > 0], every.crowd[labels > 0])
-        collected.add(truth, detections_of(segmenter(image)))
+        image, truth = sample.read()
+        collected.add(truth.relabelled(table), detections_of(segmenter(image)))
         if progress:
             progress(done, len(samples))
     mask, box = collected.figures("segm"), collected.figures("bbox")

@@ -16,6 +16,8 @@ from edgeseg.types import Image, LabelMap
 
 Matrix = npt.NDArray[np.float64]
 Field = npt.NDArray[np.float32]
+# Of a picture beyond its border, where that is not mirrored: near the mean of photographs.
+GRAY = 127
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +85,6 @@ def random_field(rng: np.random.Generator, target: tuple[int, int], ranges: Geom
     return cv2.resize(coarse, (target[1], target[0]), interpolation=cv2.INTER_CUBIC)  # type: ignore[return-value]
 
 
-# Near the mean of photographs.
-GRAY = 127
-
-
 def warp(
     image: Image,
     mask: LabelMap,
@@ -108,6 +106,13 @@ def warp(
         mirror: beyond the border picture and mask are mirrored; else the picture is gray there and the mask 0. A
             mirrored person is a person to a class map, but no part of the same instance.
     """
+    return warp_image(image, matrix, target, field, mirror), warp_mask(mask, matrix, target, field, mirror)
+
+
+def warp_image(
+    image: Image, matrix: Matrix, target: tuple[int, int], field: Field | None = None, mirror: bool = True
+) -> Image:
+    """`warp` for a picture alone."""
     import cv2
 
     shrink = math.sqrt(abs(np.linalg.det(matrix[:2, :2])))
@@ -118,8 +123,7 @@ def warp(
         small = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
         sx, sy = small.shape[1] / image.shape[1], small.shape[0] / image.shape[0]
         reduced = matrix @ _move(-0.5, -0.5) @ np.diag([1 / sx, 1 / sy, 1.0]) @ _move(0.5, 0.5)
-    moved = _resample(small, reduced, target, field, cv2.INTER_LINEAR, None if mirror else GRAY)
-    return moved, warp_mask(mask, matrix, target, field, mirror)
+    return _resample(small, reduced, target, field, cv2.INTER_LINEAR, None if mirror else GRAY)
 
 
 def warp_mask(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgeseg.data.geometric import Geometric, random_matrix, warp, warp_mask
+from edgeseg.data.geometric import Geometric, random_matrix, warp_image, warp_mask
 from edgeseg.data.instances import UNNAMED, Instances, InstanceSample, list_instances, stacked
 from edgeseg.data.pasting import cutout, paste, place
 from edgeseg.data.photometric import change
@@ -51,10 +51,8 @@ class InstancePool:
     def __getitem__(self, index: int) -> tuple[Image, Instances]:
         kept = self._cache[index] if self._cache is not None else None
         if kept is None:
-            image, all_of_it = self.samples[index].read()
-            labels = self._table[all_of_it.labels]
-            known = labels > 0
-            kept = image, Instances(all_of_it.masks[known], labels[known], all_of_it.crowd[known])
+            image, instances = self.samples[index].read()
+            kept = image, instances.relabelled(self._table)
             if self._cache is not None:
                 self._cache[index] = kept
         return kept
@@ -91,7 +89,7 @@ class InstanceMaker:
         image, instances = self._draw(rng, self._shares)
         size = image.shape[:2]
         matrix = random_matrix(rng, size, target, self.config.geometric)
-        moved, _ = warp(image, np.zeros(size, np.uint8), matrix, target, mirror=False)
+        moved = warp_image(image, matrix, target, mirror=False)
         masks = [
             warp_mask(mask.astype(np.uint8), matrix, target, mirror=False) > 0
             for mask, crowd in zip(instances.masks, instances.crowd, strict=True)

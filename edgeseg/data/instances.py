@@ -34,6 +34,12 @@ class Instances:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def relabelled(self, table: npt.NDArray[np.int64]) -> Instances:
+        """Those whose class `table` [ids of the set] knows, above 0, with the ids that it gives."""
+        labels = table[self.labels]
+        known = labels > 0
+        return Instances(self.masks[known], labels[known], self.crowd[known])
+
     def boxes(self) -> npt.NDArray[np.float32]:
         """float32 [K, 4]: left, top, right, bottom in pixels, tight; right and bottom lie behind the last pixel."""
         found = np.zeros((len(self), 4), np.float32)
