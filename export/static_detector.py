@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import nms, roi_align
 
-from edgeseg.models.maskrcnn import SAMPLING_RATIO, MaskRCNN
+from edgeseg.models.maskrcnn import ASPECTS, BOX_SIDE, MASK_SIDE, SAMPLING_RATIO, MaskRCNN
 
 # torchvision's limits: no offset enlarges a box further; smaller boxes are dropped, as proposals and as detections.
 LARGEST_STEP = math.log(1000.0 / 16)
@@ -109,10 +109,10 @@ class StaticDetector(nn.Module):
         self.suppress_detections = Suppress(heads.nms_thresh, heads.score_thresh)
         with torch.no_grad():
             maps = list(self.backbone(torch.zeros(1, 3, height, width)).values())
-        self.counts = [3 * value.shape[2] * value.shape[3] for value in maps]
+        self.counts = [len(ASPECTS) * value.shape[2] * value.shape[3] for value in maps]
         self.register_buffer("anchors", _anchors(parts.rpn.anchor_generator, maps, height, width), persistent=False)
         scales = [2.0 ** round(math.log2(value.shape[2] / height)) for value in maps[:-1]]
-        self.box_regions, self.mask_regions = Regions(7, scales), Regions(14, scales)
+        self.box_regions, self.mask_regions = Regions(BOX_SIDE, scales), Regions(MASK_SIDE, scales)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         maps = list(self.backbone(x).values())

@@ -26,6 +26,8 @@ from edgeseg.models.encoders.base import Encoder
 
 SAMPLING_RATIO = 2
 ASPECTS = (0.5, 1.0, 2.0)
+# Sides of what is cut out for the two heads; masks come out at twice theirs.
+BOX_SIDE, MASK_SIDE = 7, 14
 
 
 class Pyramid(nn.Module):
@@ -105,15 +107,15 @@ class MaskRCNN(Network):
         pyramid = Pyramid(encoder, width, **options)
         super().__init__(pyramid.encoder.strides[-1], pyramid.encoder.mean, pyramid.encoder.std)
         strides = pyramid.encoder.strides[pyramid.first :]
-        if any(deep != 2 * map_ for map_, deep in zip(strides, strides[1:], strict=False)):
+        if any(deep != 2 * near for near, deep in zip(strides, strides[1:], strict=False)):
             raise UsageError("a pyramid needs maps that halve", f"strides {list(strides)}", "Leave output_stride out")
-        if len(anchors) != len(pyramid.encoder.strides) - pyramid.first + 1:
-            seen = f"{list(anchors)}, strides {list(pyramid.encoder.strides[pyramid.first :])} and one more"
+        if len(anchors) != len(strides) + 1:
+            seen = f"{list(anchors)}, strides {list(strides)} and one more"
             raise UsageError("one side of anchors a map is needed", seen, "Give as many anchors")
         if not 1 <= max_detections <= proposals * (classes - 1):
             seen = f"{max_detections} of {proposals} proposals"
             raise UsageError("impossible max_detections", seen, "Ask for at most one detection a proposal and class")
-        maps = [str(k) for k in range(len(pyramid.encoder.strides) - pyramid.first)]
+        maps = [str(k) for k in range(len(strides))]
         self.detector = TorchvisionMaskRCNN(
             pyramid,
             rpn_anchor_generator=AnchorGenerator(tuple((side,) for side in anchors), (ASPECTS,) * len(anchors)),
@@ -121,11 +123,11 @@ class MaskRCNN(Network):
             rpn_post_nms_top_n_train=1000,
             rpn_post_nms_top_n_test=proposals,
             rpn_pre_nms_top_n_test=1000,
-            box_roi_pool=MultiScaleRoIAlign(maps, 7, SAMPLING_RATIO),
-            box_head=TwoMLPHead(width * 49, hidden),
+            box_roi_pool=MultiScaleRoIAlign(maps, BOX_SIDE, SAMPLING_RATIO),
+            box_head=TwoMLPHead(width * BOX_SIDE**2, hidden),
             box_predictor=FastRCNNPredictor(hidden, classes),
             box_detections_per_img=max_detections,
-            mask_roi_pool=MultiScaleRoIAlign(maps, 14, SAMPLING_RATIO),
+            mask_roi_pool=MultiScaleRoIAlign(maps, MASK_SIDE, SAMPLING_RATIO),
             mask_head=MaskHead(width, mask_depth),
             mask_predictor=MaskPredictor(width, classes),
         )

@@ -55,9 +55,9 @@ class InstanceTask:
         self.maker = InstanceMaker(self.pools, recipe.scenes)
         if recipe.loss != LossConfig():
             raise UsageError("loss is for semantic networks", recipe.network.name, "Leave it out")
-        for item, pool in zip(recipe.val, self.val.values(), strict=True):
+        for name, pool in self.val.items():
             if not any((~pool[index][1].crowd).any() for index in range(len(pool))):
-                raise UsageError("a validation set shows no instance", item.path, "Give pictures with instances")
+                raise UsageError("a validation set shows no instance", name, "Give pictures with instances")
 
     def batches(self, first_step: int, group: Group) -> Iterator[Batch]:
         """See `Task.batches`."""
