@@ -4,27 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import torch
 
-from edgeseg.data.average_precision import Detections, average_precision
+from edgeseg.data.average_precision import average_precision
 from edgeseg.data.instances import Instances, list_instances, stacked
 from edgeseg.errors import UsageError
 from edgeseg.models import build_instance
 from edgeseg.models.maskrcnn import MaskRCNN
+from edgeseg.train.instances import detect, fitted, target_of
+from edgeseg.train.start import normalize
 
 TINY = {"width": 16, "hidden": 32, "mask_depth": 1, "blocks": [1] * 6, "ratio": [0.1] * 6, "stem": 8}
 SIZE = (256, 320)
-
-
-def target(instances: Instances) -> dict[str, torch.Tensor]:
-    return {
-        "boxes": torch.from_numpy(instances.boxes()),
-        "labels": torch.from_numpy(instances.labels),
-        "masks": torch.from_numpy(instances.masks.astype(np.uint8)),
-    }
 
 
 def disc() -> Instances:
@@ -35,7 +28,7 @@ def disc() -> Instances:
 def test_the_losses_of_the_paper_and_masks_of_28() -> None:
     torch.manual_seed(0)
     network = build_instance("maskrcnn_efficientnet_lite0", classes=3, **TINY).train()
-    losses = network(torch.randn(2, 3, 128, 160), [target(disc()), target(disc())])
+    losses = network(torch.randn(2, 3, 128, 160), [target_of(disc()), target_of(disc())])
     assert set(losses) == {"loss_classifier", "loss_box_reg", "loss_mask", "loss_objectness", "loss_rpn_box_reg"}
     sum(losses.values()).backward()
     assert all(p.grad is not None and bool(torch.isfinite(p.grad).all()) for p in network.parameters())
@@ -50,7 +43,7 @@ def test_a_picture_without_instances_teaches_background() -> None:
     torch.manual_seed(0)
     network = build_instance("maskrcnn_efficientnet_lite0", **TINY).train()
     nobody = stacked([], [], [], (128, 160))
-    losses = network(torch.randn(1, 3, 128, 160), [target(nobody)])
+    losses = network(torch.randn(1, 3, 128, 160), [target_of(nobody)])
     assert losses["loss_mask"].item() == losses["loss_rpn_box_reg"].item() == 0.0
     assert losses["loss_objectness"].item() > 0.0
 
@@ -80,13 +73,8 @@ def test_an_unknown_network_names_the_nearest() -> None:
 def pair(shared: Path) -> tuple[list[np.ndarray], list[Instances]]:
     """Two pictures with pedestrians at `SIZE`."""
     samples, _ = list_instances(shared / "data" / "pennfudan", "train")
-    pictures, truth = [], []
-    for sample in samples[:2]:
-        image, instances = sample.read()
-        pictures.append(cv2.resize(image, SIZE[::-1], interpolation=cv2.INTER_AREA))
-        masks = [cv2.resize(m.astype(np.uint8), SIZE[::-1], interpolation=cv2.INTER_NEAREST) for m in instances.masks]
-        truth.append(stacked([mask.astype(bool) for mask in masks], [1] * len(masks), [False] * len(masks), SIZE))
-    return pictures, truth
+    pictures, truth = zip(*(fitted(*sample.read(), SIZE) for sample in samples[:2]), strict=True)
+    return list(pictures), list(truth)
 
 
 def learn(network: MaskRCNN, x: torch.Tensor, truth: list[Instances], steps: int) -> None:
@@ -97,7 +85,7 @@ def learn(network: MaskRCNN, x: torch.Tensor, truth: list[Instances], steps: int
             layer.eval()  # two pictures are no statistics
     for step in range(steps):
         optimizer.param_groups[0]["lr"] = 1e-3 * min(1.0, (step + 1) / 20) * (1 - step / steps)
-        loss = sum(network(x, [target(item) for item in truth]).values())
+        loss = sum(network(x, [target_of(item) for item in truth]).values())
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
@@ -110,20 +98,10 @@ def test_two_real_pictures_are_learnt_by_heart(shared: Path) -> None:
     network = build_instance("maskrcnn_efficientnet_lite0", width=64, hidden=256, mask_depth=2, regions=64)
     network.detector.backbone.encoder.load(shared / "weights" / "efficientnet-lite0-57934424.pth")
     network.to(memory_format=torch.channels_last)
-    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (network.mean, network.std))
-    x = torch.from_numpy(np.stack([p[:, :, ::-1].transpose(2, 0, 1) for p in pictures]).astype(np.float32))
-    x = ((x - mean) / std).contiguous(memory_format=torch.channels_last)
+    rgb = np.stack([picture[:, :, ::-1].transpose(2, 0, 1) for picture in pictures])
+    x = normalize(torch.from_numpy(rgb), network)
     learn(network, x, truth, STEPS)
-    with torch.no_grad():
-        found = network.eval()(x)
-    given = [
-        Detections(
-            stacked([m[0].numpy() > 0.5 for m in f["masks"]], f["labels"].tolist(), [False] * len(f["labels"]), SIZE),
-            f["scores"].numpy(),
-        )
-        for f in found
-    ]
-    figures = average_precision(truth, given)
+    figures = average_precision(truth, [detect(network, picture) for picture in pictures])
     assert figures["ap50"] == pytest.approx(1.0)
     assert figures["ap"] >= 0.75
 
