@@ -27,7 +27,7 @@ from edgeseg.runtime.zoo import find_model, list_models
 
 CLASSES, SIZE, DETECTIONS = 11, (384, 480), 100
 # The classic U-Net is shown as published.
-OWN = {"unet": (2, (572, 572))}
+OWN = {"unet": (2, (572, 572)), "unet_video": (1, SIZE)}
 
 
 def entries() -> Iterator[tuple[str, str, dict[str, Any], int, tuple[int, int]]]:
@@ -50,11 +50,11 @@ def measure(network: str, arguments: dict[str, Any], classes: int, size: tuple[i
     """Figures of one network for one picture."""
     with torch.device("meta"):
         model = build(network, classes=classes, **arguments).eval()
-        picture = torch.zeros(1, 3, *size)
+        picture = torch.zeros(1, model.in_channels, *size)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         logits = model(picture)
     return {
-        "input": [1, 3, *size],
+        "input": list(picture.shape),
         "output": list(logits.shape),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "multiply_accumulates": counter.get_total_flops() // 2,

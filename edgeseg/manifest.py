@@ -16,6 +16,8 @@ from edgeseg.errors import ModelError, nearest
 from edgeseg.types import ClassInfo
 
 METADATA_KEY = "edgeseg.manifest"
+# What a model with memory takes beside the picture: uint8 [N, height, width], its own last answer, zeros at first.
+PREVIOUS = "previous_probability"
 FORMAT_VERSION = 1
 TASKS = ("semantic", "instance")
 INSTANCE_OUTPUTS = ("boxes", "scores", "classes", "masks")
@@ -41,6 +43,7 @@ class Manifest:
         offset: (row, column) of the output's first pixel in the input.
         threshold: foreground probability from which a two-class label is 1, or score from which an instance counts.
         max_detections: rows of an instance model's outputs; 0 for semantic models.
+        memory: the file takes `previous_probability` too, which it is fed from its own last output.
         precision: "fp32", "fp16" or "int8": how the file's weights and activations are typed.
         architecture: the registry's name and arguments of the network, to build it again in training.
         origin: where the file came from: recipe, seed, revision, training data, parent's hash, calibration.
@@ -59,6 +62,7 @@ class Manifest:
     offset: tuple[int, int] = (0, 0)
     threshold: float = 0.5
     max_detections: int = 0
+    memory: bool = False
     precision: str = "fp32"
     architecture: Mapping[str, Any] = field(default_factory=dict)
     origin: Mapping[str, Any] = field(default_factory=dict)

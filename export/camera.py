@@ -1,14 +1,16 @@
 """The camera contract as ONNX nodes: camera bytes in front of the network, label bytes behind it.
 
-    image uint8 [N, H, W, 3] BGR -> Cast -> Sub mean -> Transpose -> first convolution
+    image uint8 [N, H, W, 3] BGR -> Cast -> Sub mean -> Transpose ──┬─> first convolution
+    previous_probability uint8 [N, H, W] -> Cast -> x 0.5 -> Concat ┘                       (models with memory)
     logits -> cut -> Sigmoid -> x 255 -> Round -> Clip -> Squeeze -> Cast = probability     (two classes)
                                                               └─> Sub 127 -> Clip to 0..1 -> Cast = label_map
     logits -> cut -> ArgMax -> Cast (float) -> Cast = label_map                             (more classes)
 
 Colour order and 1 / std go into the first convolution's weights, which is exact. The mean stays a subtraction: the
 convolution pads with zeros, and a zero must stand for the mean colour, as it did in training; as a bias it would be
-wrong along the border. TensorRT wants the first Cast to be the only reader of the bytes, and the last node to be the
-Cast to uint8, from a float.
+wrong along the border. What is remembered is halved, to lie in the range of a centred picture (both share one int8
+scale), and its 2 / 255 goes into the weights, too. TensorRT wants the first Cast to be the only reader of the bytes,
+and the last node to be the Cast to uint8, from a float.
 """
 
 from __future__ import annotations
@@ -19,15 +21,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgeseg.export import graph as g
-from edgeseg.manifest import Manifest
+from edgeseg.manifest import PREVIOUS, Manifest
 
 if TYPE_CHECKING:
     import onnx
 
 IMAGE = "image"
-CENTRE, PLANES, PADDED = "camera.centre", "camera.planes", "camera.padded"
+CENTRE, PLANES, REMEMBERED, PADDED = "camera.centre", "camera.planes", "camera.remembered", "camera.padded"
 # A convolution that reads one of these has the colour order and 1 / std in its weights.
-PICTURES = (CENTRE, PLANES, PADDED)
+PICTURES = (CENTRE, PLANES, REMEMBERED, PADDED)
+# Half of a byte's range, what stands for a remembered probability of 1.
+_CERTAIN = 127.5
+_ORDER = [2, 1, 0, 3]  # BGR and what is remembered
 
 
 def add_camera(
@@ -37,12 +42,12 @@ def add_camera(
     manifest: Manifest,
     pads: tuple[int, int, int, int],
 ) -> None:
-    """Replace the graph's one input (normalized RGB) by `image`.
+    """Replace the graph's one input (normalized RGB, and the last probability) by `image` (and `PREVIOUS`).
 
     Args:
-        graph: changed in place; its input is float32 [N, 3, height + pads, width + pads].
+        graph: changed in place; its input is float32 [N, C, height + pads, width + pads], C = 3 or, with memory, 4.
         mean, std: of the red, green and blue channel, on the 0..255 scale.
-        manifest: says height and width.
+        manifest: says height, width and whether there is a memory.
         pads: rows and columns of mean colour added (top, left, bottom, right) before the network.
     """
     from onnx import TensorProto, helper
@@ -62,6 +67,9 @@ def add_camera(
         else:
             front.append(helper.make_node("Transpose", [last], [name], name=name, perm=[0, 3, 1, 2]))
         last = name
+    if manifest.memory:
+        front += _remember(graph, last)
+        last = REMEMBERED
     picture = last
     if any(pads):
         amounts = np.array([0, 0, pads[0], pads[1], 0, 0, pads[2], pads[3]], np.int64)
@@ -75,6 +83,23 @@ def add_camera(
     del graph.input[:]
     shape: list[str | int | None] = ["N", manifest.height, manifest.width, 3]
     graph.input.append(helper.make_tensor_value_info(IMAGE, TensorProto.UINT8, shape))
+    if manifest.memory:
+        graph.input.append(helper.make_tensor_value_info(PREVIOUS, TensorProto.UINT8, shape[:3]))
+
+
+def _remember(graph: onnx.GraphProto, picture: str) -> list[onnx.NodeProto]:
+    """Nodes that append the last probability, halved, to the channels of `picture`."""
+    from onnx import TensorProto, helper
+
+    half = g.put(graph, "camera.half", np.float32(0.5))
+    axis = g.put(graph, "camera.channel", np.array([1], np.int64))
+    cast, plane, halved = "camera.last", "camera.last_plane", "camera.last_half"
+    return [
+        helper.make_node("Cast", [PREVIOUS], [cast], name=cast, to=TensorProto.FLOAT),
+        helper.make_node("Unsqueeze", [cast, axis], [plane], name=plane),
+        helper.make_node("Mul", [plane, half], [halved], name=halved),
+        helper.make_node("Concat", [picture, halved], [REMEMBERED], name=REMEMBERED, axis=1),
+    ]
 
 
 def _fold_colours(graph: onnx.GraphProto, tensor: str, std: Sequence[float]) -> None:
@@ -91,8 +116,10 @@ def _fold_colours(graph: onnx.GraphProto, tensor: str, std: Sequence[float]) -> 
             weight = g.array(known[name]).astype(np.float64)
             g.put(graph, name, fold_colours(weight, std).astype(np.float32))
         return
-    order = g.put(graph, "camera.order", np.array([2, 1, 0], np.int64))
-    scale = g.put(graph, "camera.std", np.asarray(std, np.float32).reshape(1, 3, 1, 1))
+    channels = 4 if tensor == REMEMBERED else 3
+    order = g.put(graph, "camera.order", np.array(_ORDER[:channels], np.int64))
+    deviations = np.asarray([*std, _CERTAIN][:channels], np.float32)
+    scale = g.put(graph, "camera.std", deviations.reshape(1, channels, 1, 1))
     flip = helper.make_node("Gather", [tensor, order], ["camera.rgb"], name="camera.rgb", axis=1)
     divide = helper.make_node("Div", ["camera.rgb", scale], ["camera.scaled"], name="camera.scaled")
     g.replace_input(readers, tensor, "camera.scaled")
@@ -101,13 +128,22 @@ def _fold_colours(graph: onnx.GraphProto, tensor: str, std: Sequence[float]) -> 
 
 
 def fold_colours(weight: Any, std: Sequence[float]) -> Any:
-    """Weights [O, 3, kh, kw] for normalized RGB -> weights for centred BGR on the 0..255 scale."""
-    return weight[:, ::-1] / np.asarray(std[::-1], np.float64).reshape(1, 3, 1, 1)
+    """Weights [O, C, kh, kw] for normalized RGB -> weights for centred BGR on the 0..255 scale.
+
+    C is 3; with memory 4, the last for a probability of 0 to 1 -> for half of its byte.
+    """
+    channels = weight.shape[1]
+    return weight[:, _ORDER[:channels]] / _deviations(std, channels)
 
 
 def unfold_colours(weight: Any, std: Sequence[float]) -> Any:
     """The reverse of `fold_colours`."""
-    return (weight * np.asarray(std[::-1], np.float64).reshape(1, 3, 1, 1))[:, ::-1]
+    channels = weight.shape[1]
+    return (weight * _deviations(std, channels))[:, _ORDER[:channels]]
+
+
+def _deviations(std: Sequence[float], channels: int) -> Any:
+    return np.asarray([*std[::-1], _CERTAIN][:channels], np.float64).reshape(1, channels, 1, 1)
 
 
 def add_labels(graph: onnx.GraphProto, manifest: Manifest, cut: tuple[int, int] | None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,10 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeseg.errors import ModelError
+from edgeseg.manifest import PREVIOUS
 
 if TYPE_CHECKING:
     from torch import nn
 
+Inputs = Mapping[str, npt.NDArray[np.uint8]]
 # Float arithmetic in another order moves a probability across a rounding border now and then, never further.
 MAX_LEVELS = 1
 MIN_AGREEMENT = 0.999
@@ -56,8 +58,10 @@ def check_export(model: nn.Module, path: Path | str, images: Sequence[npt.NDArra
     pictures = np.stack(sample_pictures(manifest.height, manifest.width) if images is None else images)
     if manifest.task == "instance":
         return _check_instances(model, manifest, pictures, Path(path))
-    expected = _run_torch(model, pictures, manifest)
-    got = _run_file(path, pictures)
+    # Any channel of the pictures does for the probability of a frame before.
+    inputs = {"image": pictures} | ({PREVIOUS: pictures[..., 1]} if manifest.memory else {})
+    expected = _run_torch(model, inputs, manifest)
+    got = _run_file(path, inputs)
     levels = 0
     if "probability" in got:
         difference = np.abs(got["probability"].astype(np.int16) - expected["probability"])
@@ -95,7 +99,7 @@ def _check_instances(model: Any, manifest: Any, pictures: npt.NDArray[np.uint8],
     for tensor in list(proto.graph.initializer):
         if tensor.name.endswith(".least"):
             g.put(proto.graph, tensor.name, np.zeros(1, np.float32))
-    got = _run_file(proto.SerializeToString(), pictures)
+    got = _run_file(proto.SerializeToString(), {"image": pictures})
     found = expected["scores"] > 0
     same = [
         _stands_in({name: value[k, row] for name, value in expected.items()}, {name: got[name][k] for name in expected})
@@ -131,18 +135,21 @@ def sample_pictures(height: int, width: int) -> list[npt.NDArray[np.uint8]]:
     return pictures
 
 
-def _run_torch(model: nn.Module, pictures: npt.NDArray[np.uint8], manifest: Any) -> dict[str, npt.NDArray[Any]]:
+def _run_torch(model: nn.Module, inputs: Inputs, manifest: Any) -> dict[str, npt.NDArray[Any]]:
     import torch
     import torch.nn.functional as F
 
     from edgeseg.export.to_onnx import padding
 
     top, left, bottom, right = padding(manifest.height, manifest.width, int(model.stride))  # type: ignore[arg-type]
-    rgb = torch.from_numpy(pictures[..., ::-1].copy()).permute(0, 3, 1, 2).float()
+    rgb = torch.from_numpy(inputs["image"][..., ::-1].copy()).permute(0, 3, 1, 2).float()
     mean, std = (torch.tensor(list(v)).view(1, 3, 1, 1) for v in (model.mean, model.std))  # type: ignore[arg-type]
+    x = (rgb - mean) / std
+    if manifest.memory:
+        x = torch.cat([x, torch.from_numpy(inputs[PREVIOUS].copy())[:, None].float() / 255], dim=1)
     was_training = model.training
     with torch.no_grad():
-        logits = model.eval()(F.pad((rgb - mean) / std, (left, right, top, bottom)))
+        logits = model.eval()(F.pad(x, (left, right, top, bottom)))
     model.train(was_training)
     if logits.shape[-2] != manifest.output_height or logits.shape[-1] != manifest.output_width:
         logits = logits[..., top : top + manifest.output_height, left : left + manifest.output_width]
@@ -152,10 +159,10 @@ def _run_torch(model: nn.Module, pictures: npt.NDArray[np.uint8], manifest: Any)
     return {"label_map": logits.argmax(1).to(torch.uint8).numpy()}
 
 
-def _run_file(file: Path | str | bytes, pictures: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[Any]]:
+def _run_file(file: Path | str | bytes, inputs: Inputs) -> dict[str, npt.NDArray[Any]]:
     import onnxruntime
 
     content = file if isinstance(file, bytes) else Path(file).read_bytes()
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     names = [item.name for item in session.get_outputs()]
-    return dict(zip(names, session.run(names, {"image": pictures}), strict=True))
+    return dict(zip(names, session.run(names, dict(inputs)), strict=True))

@@ -38,11 +38,12 @@ def state_dict_from_onnx(model: nn.Module, onnx_path: Path | str) -> dict[str, T
     from edgeseg.calib.model_file import read_float_model
     from edgeseg.export import fold
     from edgeseg.export.to_onnx import padding
+    from edgeseg.export.trace import in_channels
 
     proto, manifest = read_float_model(onnx_path)
     pads = padding(manifest.height, manifest.width, int(model.stride))  # type: ignore[arg-type]
     rows, columns = manifest.height + pads[0] + pads[2], manifest.width + pads[1] + pads[3]
-    pairs = fold.norm_pairs(model.eval(), torch.zeros(1, 3, rows, columns))
+    pairs = fold.norm_pairs(model.eval(), torch.zeros(1, in_channels(model), rows, columns))
     text = next((item.value for item in proto.metadata_props if item.key == fold.NORMS_KEY), "{}")
     found = _raw(proto.graph, [float(v) for v in model.std])  # type: ignore[union-attr]
     for conv, norm in pairs.items():

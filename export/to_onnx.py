@@ -32,9 +32,10 @@ def export_onnx(model: nn.Module, manifest: Manifest, path: Path | str, inline: 
     """Write `model` to `path` with the camera contract, and compare the file with torch.
 
     Args:
-        model: float32 [N, 3, H, W] normalized RGB -> logits [N, C, h, w], C = 1 for two classes (the foreground's
-            logit); with attributes `mean`, `std` (RGB, 0..255 scale) and `stride`. Or a `MaskRCNN`, where the task of
-            the manifest is "instance". Not changed.
+        model: float32 [N, 3, H, W] normalized RGB (a fourth channel has the last probability, 0 to 1, where there is
+            a memory) -> logits [N, C, h, w], C = 1 for two classes (the foreground's logit); with attributes `mean`,
+            `std` (RGB, 0..255 scale) and `stride`. Or a `MaskRCNN`, where the task of the manifest is "instance". Not
+            changed.
         manifest: height and width are the file's picture size; its outputs are set to what the file gives
             ("logits" stays, where asked for).
         path: the ONNX file; replaced only when the new one is complete and agrees with torch.
@@ -63,17 +64,17 @@ def build(model: nn.Module, manifest: Manifest, inline: bool = False) -> onnx.Mo
     import torch
 
     from edgeseg.export import camera, fold, fused_step, graph
-    from edgeseg.export.trace import trace
+    from edgeseg.export.trace import in_channels, trace
 
     pads = padding(manifest.height, manifest.width, int(model.stride))  # type: ignore[arg-type]
     rows, columns = manifest.height + pads[0] + pads[2], manifest.width + pads[1] + pads[3]
     folded = copy.deepcopy(model).eval().float().cpu()
-    pairs = fold.norm_pairs(folded, torch.zeros(1, 3, rows, columns))
+    pairs = fold.norm_pairs(folded, torch.zeros(1, in_channels(model), rows, columns))
     norms = fold.pack_norms(folded, pairs)
     fold.fold_norms(folded, pairs)
     proto = trace(folded, rows, columns)
     channels, height, width = (dim.dim_value for dim in proto.graph.output[0].type.tensor_type.shape.dim[1:])
-    manifest = fit_outputs(manifest, channels)
+    manifest = dataclasses.replace(fit_outputs(manifest, channels), memory=in_channels(model) > 3)
     cut = None
     if (height, width) == (rows, columns) and any(pads):
         cut = (pads[0], pads[1])

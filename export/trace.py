@@ -20,7 +20,7 @@ INPUT, LOGITS = "normalized", "raw_logits"
 
 
 def trace(model: nn.Module, height: int, width: int, outputs: Sequence[str] = (LOGITS,)) -> onnx.ModelProto:
-    """Export `model` for float32 [N, 3, height, width], N dynamic.
+    """Export `model` for float32 [N, in_channels, height, width], N dynamic.
 
     The graph's input is `normalized`, its outputs have the names of `outputs`. A convolution is named after its
     module's path ("encoder.stem.0"), other nodes after their module and operator ("encoder.stem.2.clip"), and every
@@ -28,7 +28,7 @@ def trace(model: nn.Module, height: int, width: int, outputs: Sequence[str] = (L
     """
     import torch
 
-    example = torch.zeros(2, 3, height, width)
+    example = torch.zeros(2, in_channels(model), height, width)
     with warnings.catch_warnings():
         # torch's exporter warns about deprecated corners of torch itself; nothing a user could act on.
         warnings.simplefilter("ignore")
@@ -47,6 +47,11 @@ def trace(model: nn.Module, height: int, width: int, outputs: Sequence[str] = (L
     _rename(proto.graph)
     _strip(proto)
     return proto
+
+
+def in_channels(model: nn.Module) -> int:
+    """Channels of the model's input: 3, or 4 where it has a memory."""
+    return int(getattr(model, "in_channels", 3))
 
 
 def _with_step_nodes(model: nn.Module) -> nn.Module:

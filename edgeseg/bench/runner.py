@@ -13,6 +13,7 @@ from edgeseg.bench.report import BenchReport, PairReport, SpanReport
 from edgeseg.bench.selection import Pair, gather, load
 from edgeseg.bench.timing import Call, Plan, Rounds, Tell, run_rounds
 from edgeseg.machine import clocks_mhz, describe
+from edgeseg.runtime.backends.base import first_inputs
 from edgeseg.types import Frame
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ class _Way:
         self.segmenter = segmenter
         self._frames: Iterator[Frame] = itertools.cycle(frames)
         image, _ = segmenter.preprocess(frames[0].image)
-        self._input = {"image": image}
+        self._input = first_inputs(segmenter.manifest, image)
         self.timings: list[Mapping[str, float]] = []
 
     def engine(self) -> object:

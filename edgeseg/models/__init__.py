@@ -2,7 +2,8 @@
 
 Every semantic network maps float32 [N, 3, H, W] (RGB, `(x - mean) / std` on the 0..255 scale) to logits
 [N, C, H, W], C = 1 (the foreground) for two classes, and says its `mean`, `std` and `stride`. The classic `unet` alone
-gives the middle of the picture only. Instance networks, `build_instance`, answer with boxes, labels, scores and masks.
+gives the middle of the picture only, and `unet_video` takes a fourth channel. Instance networks, `build_instance`,
+answer with boxes, labels, scores and masks.
 """
 
 from __future__ import annotations
@@ -22,6 +23,12 @@ def _unet_lite(**arguments: Any) -> SemanticNetwork:
     from edgeseg.models.unet_lite import UNetLite
 
     return UNetLite(**arguments)
+
+
+def _unet_video(**arguments: Any) -> SemanticNetwork:
+    from edgeseg.models.unet_video import UNetVideo
+
+    return UNetVideo(**arguments)
 
 
 def _deeplabv3plus(**arguments: Any) -> SemanticNetwork:
@@ -45,6 +52,7 @@ def _reference(kind: str, **arguments: Any) -> SemanticNetwork:
 
 REGISTRY: Mapping[str, Callable[..., SemanticNetwork]] = {
     "unet_lite": _unet_lite,
+    "unet_video": _unet_video,
     "unet": _unet,
     "segnet": partial(_reference, "SegNet"),
     "fcn8s": partial(_reference, "FCN8s"),

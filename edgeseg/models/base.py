@@ -10,12 +10,15 @@ from edgeseg.models.encoders.base import MEAN, STD, Encoder, Triple
 
 
 class Network(nn.Module):
-    """Takes float32 [N, 3, H, W], normalized RGB, H and W multiples of `stride`.
+    """Takes float32 [N, in_channels, H, W], normalized RGB, H and W multiples of `stride`.
 
     Attributes:
+        in_channels: 3, or 4 for a network with memory, which takes the probability of the frame before (0 to 1) too.
         stride: what height and width of the input must be multiples of.
         mean, std: RGB on the 0..255 scale; the input is `(x - mean) / std`.
     """
+
+    in_channels = 3
 
     def __init__(self, stride: int, mean: Triple = MEAN, std: Triple = STD) -> None:
         super().__init__()
@@ -30,6 +33,7 @@ class Network(nn.Module):
 class Encoded(Protocol):
     """A network on an encoder whose weights may come from ImageNet."""
 
+    in_channels: int
     mean: Triple
     std: Triple
 

@@ -24,7 +24,7 @@ from edgeseg.runtime.mailbox import HandOver, Mailbox, Waiting
 from edgeseg.runtime.segmenter import Segmenter
 from edgeseg.runtime.sinks.base import Sink, wants_stop
 from edgeseg.runtime.stats import Stats
-from edgeseg.runtime.temporal import Smoother
+from edgeseg.runtime.temporal import Memory, Smoother
 from edgeseg.runtime.tiling import Tiling
 from edgeseg.runtime.workers import Workers
 from edgeseg.types import Frame, Result
@@ -86,6 +86,8 @@ class Pipeline:
         self.source, self.segmenter, self.stats = source, segmenter, stats or Stats()
         self._sinks: list[Sink] = list(sinks)
         self._smoother = smoother
+        # Of a model with memory each stream has its own, and unrelated pictures have none.
+        self._memory = Memory() if segmenter.manifest.memory and not source.unrelated else None
         self._last_geometry: Geometry | Tiling | None = None
         newest = policy == "newest" if policy else source.live
         self._inbox: HandOver[Frame] = Mailbox() if newest else Waiting()
@@ -217,7 +219,11 @@ class Pipeline:
         started = time.perf_counter()
         image, geometry = self.segmenter.preprocess(frame.image)
         prepared = time.perf_counter()
-        outputs = self.segmenter.infer(image)
+        if self._memory is None:
+            outputs = self.segmenter.infer(image)
+        else:
+            outputs = self.segmenter.infer(image, self._memory.recall(geometry))
+            self._memory.keep(outputs["probability"], geometry)
         ended = time.perf_counter()
         return _Inferred(frame, geometry, outputs, (prepared - started) * 1e3, (ended - prepared) * 1e3)
 

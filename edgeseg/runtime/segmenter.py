@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeseg.errors import ModelError, UsageError, nearest
-from edgeseg.manifest import PRECISIONS, Manifest
+from edgeseg.manifest import PRECISIONS, PREVIOUS, Manifest
+from edgeseg.runtime.backends.base import first_inputs
 from edgeseg.runtime.geometry import Geometry
 from edgeseg.runtime.postprocess import Answer, Postprocessor
 from edgeseg.runtime.postprocess_instances import InstancePostprocessor
@@ -103,20 +104,31 @@ class Segmenter:
         """A frame uint8 [H, W, 3] BGR -> the input uint8 [1 or tiles, height, width, 3], and what undoes that."""
         return self._preprocess(image)
 
-    def infer(self, image: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[Any]]:
-        """The input uint8 [n, height, width, 3] -> what the postprocessor reads, by name, as new arrays."""
+    def infer(
+        self, image: npt.NDArray[np.uint8], previous: npt.NDArray[np.uint8] | None = None
+    ) -> dict[str, npt.NDArray[Any]]:
+        """The input uint8 [n, height, width, 3] -> what the postprocessor reads, by name, as new arrays.
+
+        Args:
+            image: by `preprocess`.
+            previous: `probability` uint8 [1, height, width] of the frame before, for a model with memory; None where
+                nothing came before.
+        """
         names = self._postprocess.outputs
         with self._lock:
             if self._closed:
                 raise ModelError("the segmenter is closed", self.manifest.name, "Load it again")
             # One picture at a time: a backend may have fixed the batch, and a tiled frame may be large.
-            parts = [self._infer_one(image[k : k + 1], names) for k in range(len(image))]
+            parts = [self._infer_one(image[k : k + 1], names, previous) for k in range(len(image))]
         if len(parts) == 1:
             return parts[0]
         return {name: np.concatenate([part[name] for part in parts]) for name in names}
 
-    def _infer_one(self, image: npt.NDArray[np.uint8], names: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
-        outputs = self.backend.infer({"image": image})
+    def _infer_one(
+        self, image: npt.NDArray[np.uint8], names: Sequence[str], previous: npt.NDArray[np.uint8] | None
+    ) -> dict[str, npt.NDArray[Any]]:
+        inputs = first_inputs(self.manifest, image)
+        outputs = self.backend.infer(inputs if previous is None else inputs | {PREVIOUS: previous})
         for name in names:
             if name not in outputs:
                 raise ModelError("the model lacks an output", name, "Export the model again")

@@ -1,4 +1,6 @@
-"""Calms flickering borders by mixing a frame's probability with the frames before it. The one stage that remembers."""
+"""The one stage that remembers: calms flickering borders by mixing a frame's probability with the frames before it, and
+keeps what a model with memory is told of the frame before.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeseg.errors import UsageError, nearest
+from edgeseg.runtime.geometry import Geometry
+from edgeseg.runtime.tiling import Tiling
 from edgeseg.types import Probability
 
 METHODS = ("exponential", "uncertainty")
@@ -83,6 +87,26 @@ class Smoother:
     def reset(self) -> None:
         """Forget the past: for a cut, another camera, or pictures that have nothing to do with each other."""
         self._state = None
+
+
+class Memory:
+    """The last probability of one stream, at the model's size, for a model that takes it as a further input."""
+
+    def __init__(self) -> None:
+        self._last: Probability | None = None
+        self._geometry: Geometry | Tiling | None = None
+
+    def recall(self, geometry: Geometry | Tiling) -> Probability | None:
+        """What was kept, uint8 [1, height, width], or None where nothing was, or in another place of the picture."""
+        return self._last if geometry == self._geometry else None
+
+    def keep(self, probability: Probability, geometry: Geometry | Tiling) -> None:
+        """Keep a frame's answer and how the frame got to the model's size."""
+        self._last, self._geometry = probability, geometry
+
+    def reset(self) -> None:
+        """Forget; see `Smoother.reset`."""
+        self._last = None
 
 
 def _entropy_squared() -> npt.NDArray[np.float32]:

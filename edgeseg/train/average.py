@@ -7,6 +7,8 @@ import copy
 import torch
 from torch import nn
 
+from edgeseg.models.base import Network
+
 
 class WeightAverage:
     """Keeps `average <- decay * average + (1 - decay) * weights`, with a smaller decay while young.
@@ -14,7 +16,7 @@ class WeightAverage:
     Norm statistics are averaged too, so that they belong to the averaged weights.
     """
 
-    def __init__(self, network: nn.Module, decay: float) -> None:
+    def __init__(self, network: Network, decay: float) -> None:
         self.network = copy.deepcopy(network).eval().requires_grad_(False)
         self.decay = decay
         self.updates = 0

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from edgeseg.data.average_precision import Detections, Precision
@@ -19,6 +19,7 @@ from edgeseg.data.instances import Instances, stacked
 from edgeseg.errors import UsageError
 from edgeseg.export.from_checkpoint import class_map
 from edgeseg.models import build_instance
+from edgeseg.models.base import Network
 from edgeseg.train.criterion import LossConfig
 from edgeseg.train.parallel import Group
 from edgeseg.train.pictures import draw_samples, spread
@@ -71,7 +72,7 @@ class InstanceTask:
             losses = self.network(normalize(images, self.network), targets)
         return torch.stack([value.float() for value in losses.values()]).sum()
 
-    def validate(self, network: nn.Module) -> Mapping[str, float]:
+    def validate(self, network: Network) -> Mapping[str, float]:
         """Mask AP and AP50 on each validation set, at the recipe's size."""
         values: dict[str, float] = {}
         for name, pool in self.val.items():
@@ -83,7 +84,7 @@ class InstanceTask:
             values |= {f"ap/{name}": found["ap"], f"ap50/{name}": found["ap50"]}
         return values
 
-    def draw(self, network: nn.Module, path: Path) -> None:
+    def draw(self, network: Network, path: Path) -> None:
         """See `Task.draw`; colours tell instances apart, not classes."""
         answers = []
         for pool in self.val.values():

@@ -14,6 +14,7 @@ from typing import Any
 
 from edgeseg.data.classes import FILE as CLASSES_FILE
 from edgeseg.data.classes import read_classes
+from edgeseg.data.memory import Memory
 from edgeseg.data.pool import SetConfig
 from edgeseg.data.scenes import Scenes
 from edgeseg.errors import InputError, UsageError, nearest
@@ -73,6 +74,7 @@ class Recipe:
         workers: processes that make samples.
         seed: seed of weights, samples and order.
         scenes: how samples are made.
+        memory: what a network with memory is told of the frame before; others have no use for it.
         optimizer: rates and decay.
         checkpoint_every: steps between checkpoints.
         val_every: steps between measurements.
@@ -100,6 +102,7 @@ class Recipe:
     workers: int = 1
     seed: int = 0
     scenes: Scenes = field(default_factory=Scenes)
+    memory: Memory = field(default_factory=Memory)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     checkpoint_every: int = 250
     val_every: int = 500

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from edgeseg.data.memory import Memory, remember
 from edgeseg.data.scenes import SceneMaker
 from edgeseg.train.parallel import Group
 from edgeseg.train.recipe import Recipe
@@ -19,16 +20,27 @@ Key = tuple[int, int, int]  # sample number, height, width
 
 
 class Samples(Dataset[tuple[Tensor, Tensor]]):
-    """Makes the sample of a key: uint8 [3, H, W] RGB and uint8 [H, W]."""
+    """Makes the sample of a key: uint8 [3, H, W] RGB and uint8 [H, W].
 
-    def __init__(self, maker: SceneMaker, seed: int) -> None:
-        self.maker, self.seed = maker, seed
+    Args:
+        maker: makes pictures and masks.
+        seed: of the run.
+        memory: where given, a fourth channel has the probability of the frame before.
+    """
+
+    def __init__(self, maker: SceneMaker, seed: int, memory: Memory | None = None) -> None:
+        self.maker, self.seed, self.memory = maker, seed, memory
 
     def __getitem__(self, key: Key) -> tuple[Tensor, Tensor]:
         number, height, width = key
-        image, mask = self.maker(np.random.default_rng([self.seed, number]), (height, width))
-        rgb = np.ascontiguousarray(image[:, :, ::-1].transpose(2, 0, 1))
-        return torch.from_numpy(rgb), torch.from_numpy(mask)
+        rng = np.random.default_rng([self.seed, number])
+        image, mask = self.maker(rng, (height, width))
+        planes = [image[:, :, ::-1]]
+        if self.memory is not None:
+            image, mask, previous = remember(rng, image, mask, self.memory)
+            planes = [image[:, :, ::-1], previous[:, :, None]]
+        channels = np.ascontiguousarray(np.concatenate(planes, axis=2).transpose(2, 0, 1))
+        return torch.from_numpy(channels), torch.from_numpy(mask)
 
 
 def batch_keys(recipe: Recipe, first_step: int, group: Group = ALONE) -> Iterator[list[Key]]:

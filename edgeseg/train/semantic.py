@@ -12,7 +12,7 @@ from edgeseg.data.pool import Pool
 from edgeseg.data.scenes import SceneMaker
 from edgeseg.export.from_checkpoint import class_map
 from edgeseg.models import build
-from edgeseg.models.base import SemanticNetwork
+from edgeseg.models.base import Network, SemanticNetwork
 from edgeseg.models.ops import center_crop
 from edgeseg.train.criterion import make_criterion
 from edgeseg.train.losses import distillation
@@ -23,7 +23,7 @@ from edgeseg.train.samples import Samples, make_loader
 from edgeseg.train.start import normalize
 from edgeseg.train.validate import answer, mean_iou
 
-Batch = tuple[Tensor, Tensor]  # uint8 [N, 3, H, W] RGB, uint8 [N, H, W] of class ids
+Batch = tuple[Tensor, Tensor]  # uint8 [N, 3 or 4, H, W]: RGB and what is remembered; uint8 [N, H, W] of class ids
 
 
 class SemanticTask:
@@ -48,7 +48,8 @@ class SemanticTask:
 
     def batches(self, first_step: int, group: Group) -> Iterator[Batch]:
         """See `Task.batches`."""
-        return iter(make_loader(Samples(self.maker, self.recipe.seed), self.recipe, first_step, group))
+        memory = self.recipe.memory if self.network.in_channels > 3 else None
+        return iter(make_loader(Samples(self.maker, self.recipe.seed, memory), self.recipe, first_step, group))
 
     def loss(self, batch: Batch, bfloat16: bool) -> Tensor:
         """See `Task.loss`."""
@@ -61,15 +62,15 @@ class SemanticTask:
         loss = self.criterion(logits, center_crop(masks, logits.shape[-2], logits.shape[-1]).long())
         if self.teachers:
             with torch.no_grad():
-                taught = [teacher(x) for teacher in self.teachers]
+                taught = [teacher(x[:, : teacher.in_channels]) for teacher in self.teachers]
             loss = loss + self.recipe.distill * distillation(logits, taught)
         return loss
 
-    def validate(self, network: torch.nn.Module) -> Mapping[str, float]:
+    def validate(self, network: Network) -> Mapping[str, float]:
         """Foreground IoU (or mIoU) on each validation set, at the recipe's size."""
         return {f"iou/{name}": mean_iou(network, pool, self.recipe.size) for name, pool in self.val.items()}
 
-    def draw(self, network: torch.nn.Module, path: Path) -> None:
+    def draw(self, network: Network, path: Path) -> None:
         """See `Task.draw`."""
         classes = class_map(list(self.recipe.classes), self.recipe.colors)
         network.eval()

@@ -38,7 +38,7 @@ def start(network: Network, recipe: Recipe, data: Path, maker: PictureMaker, tra
         InputError: the ImageNet checkpoint cannot be read.
         UsageError: `init` has another decoder, or a narrower or shorter encoder.
     """
-    if trained is not None and _shapes(trained.state_dict()) == _shapes(network.state_dict()):
+    if trained is not None and _fits(trained.state_dict(), network.state_dict()):
         network.load_state_dict(trained.state_dict())
     elif trained is not None:
         if not (isinstance(network, EncodedNetwork) and isinstance(trained, EncodedNetwork)):
@@ -78,13 +78,16 @@ def _take_head(network: EncodedNetwork, trained: EncodedNetwork, recipe: Recipe)
 
 def _fill(network: Encoded, encoder: Encoder, recipe: Recipe, maker: PictureMaker) -> None:
     own = network.encoder
-    if _shapes(encoder.state_dict()) == _shapes(own.state_dict()):
+    if _fits(encoder.state_dict(), own.state_dict()):
         own.load_state_dict(encoder.state_dict())
         return
     if not (isinstance(encoder, EfficientNetLite0) and isinstance(own, EfficientNetLite0) and is_wider(encoder, own)):
         seen = recipe.init or recipe.encoder_weights
         cause = "the encoder to start from is narrower or shorter than the recipe's, or of another kind"
         raise UsageError(cause, seen, "Lower ratio, blocks or stem in network.args, or take the same encoder")
+    if network.in_channels > 3:
+        todo = "Start from a network of the recipe's own ratio, blocks and stem, or leave those out"
+        raise UsageError("a network with memory cannot be slimmed", recipe.network.name, todo)
     encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     slim_encoder(encoder, own, pictures(network, recipe, maker), recipe.seed)
 
@@ -99,10 +102,26 @@ def pictures(network: Network | Encoded, recipe: Recipe, maker: PictureMaker) ->
 
 
 def normalize(images: Tensor, network: Network | Encoded) -> Tensor:
-    """uint8 [N, 3, H, W] RGB -> float32 in channels-last order, `(x - mean) / std`."""
-    mean = torch.tensor(network.mean).view(1, 3, 1, 1)
-    std = torch.tensor(network.std).view(1, 3, 1, 1)
+    """uint8 [N, 3, H, W] RGB -> float32 in channels-last order, `(x - mean) / std`.
+
+    A fourth channel, the probability of the frame before, becomes 0 to 1; a network with memory gets it as zeros where
+    the pictures have none.
+    """
+    missing = network.in_channels - images.shape[1]
+    if missing:
+        images = torch.cat([images, torch.zeros_like(images[:, :missing])], dim=1)
+    mean = torch.tensor([*network.mean, 0.0][: images.shape[1]]).view(1, -1, 1, 1)
+    std = torch.tensor([*network.std, 255.0][: images.shape[1]]).view(1, -1, 1, 1)
     return ((images.float() - mean) / std).contiguous(memory_format=torch.channels_last)
+
+
+def _fits(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> bool:
+    """Whether weights have the shapes that a network wants; one with memory also takes pictures' weights alone."""
+    own, other = _shapes(wanted), _shapes(given)
+    return own.keys() == other.keys() and all(
+        shape == other[key] or (shape[1:2] == (4,) and other[key] == (shape[0], 3, *shape[2:]))
+        for key, shape in own.items()
+    )
 
 
 def _shapes(state: Mapping[str, Tensor]) -> dict[str, torch.Size]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from edgeseg.errors import UsageError
 from edgeseg.models import INSTANCE_REGISTRY
@@ -57,11 +57,11 @@ class Task(Protocol):
         """The loss of a batch, a scalar; the forward pass in bfloat16 if wanted."""
         ...
 
-    def validate(self, network: nn.Module) -> Mapping[str, float]:
+    def validate(self, network: Network) -> Mapping[str, float]:
         """Figures of `network` on each validation set, larger is better; the best checkpoint is that of their mean."""
         ...
 
-    def draw(self, network: nn.Module, path: Path) -> None:
+    def draw(self, network: Network, path: Path) -> None:
         """Write what `network` says of some validation pictures to a .jpg file."""
         ...
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import torch
-from torch import nn
 
 from edgeseg.data.pool import Pool
+from edgeseg.models.base import Network
 from edgeseg.models.ops import center_crop
+from edgeseg.train.start import normalize
 from edgeseg.types import IGNORE_INDEX, Image, LabelMap
 
 
 @torch.no_grad()
-def answer(network: nn.Module, image: Image, mask: LabelMap, size: tuple[int, int]) -> tuple[Image, LabelMap, LabelMap]:
+def answer(network: Network, image: Image, mask: LabelMap, size: tuple[int, int]) -> tuple[Image, LabelMap, LabelMap]:
     """What a network says of a picture.
 
     Args:
@@ -27,16 +28,15 @@ def answer(network: nn.Module, image: Image, mask: LabelMap, size: tuple[int, in
     """
     small = cv2.resize(image, (size[1], size[0]), interpolation=cv2.INTER_AREA)
     truth = cv2.resize(mask, (size[1], size[0]), interpolation=cv2.INTER_NEAREST)
-    rgb = torch.from_numpy(np.ascontiguousarray(small[:, :, ::-1].transpose(2, 0, 1)))[None].float()
-    mean, std = (torch.tensor(getattr(network, key)).view(1, 3, 1, 1) for key in ("mean", "std"))
-    logits = network((rgb - mean) / std)[0].numpy()
+    rgb = torch.from_numpy(np.ascontiguousarray(small[:, :, ::-1].transpose(2, 0, 1)))[None]
+    logits = network(normalize(rgb, network))[0].numpy()
     given = (logits[0] > 0 if len(logits) == 1 else logits.argmax(axis=0)).astype(np.uint8)
     middle = center_crop(torch.from_numpy(truth), *given.shape).numpy()
     inner = center_crop(torch.from_numpy(small).permute(2, 0, 1), *given.shape).permute(1, 2, 0).numpy()
     return np.ascontiguousarray(inner), middle.astype(np.uint8), given
 
 
-def mean_iou(network: nn.Module, pool: Pool, size: tuple[int, int]) -> float:
+def mean_iou(network: Network, pool: Pool, size: tuple[int, int]) -> float:
     """Mean over pictures of the foreground's IoU (two classes), or mIoU over all pictures (more classes).
 
     Pictures are stretched to `size` (height, width). `edgeseg eval` measures at full size.

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgeseg.manifest import Manifest
+from edgeseg.manifest import PREVIOUS, Manifest
 from edgeseg.types import ClassInfo, Frame, Result
 
 PERSON = (ClassInfo(0, "background", (0, 0, 0)), ClassInfo(1, "person", (80, 200, 60)))
@@ -23,7 +23,10 @@ def person_manifest(**fields: Any) -> Manifest:
 
 
 class ToyBackend:
-    """Calls bright pixels "person". Gives out the same arrays each time, as a real backend may."""
+    """Calls bright pixels "person". Gives out the same arrays each time, as a real backend may.
+
+    With a memory it answers the mean of the picture and of what it is told that it said last.
+    """
 
     name = "toy"
     device = "CPU"
@@ -42,7 +45,10 @@ class ToyBackend:
             raise RuntimeError("the backend broke")
         if self.takes_s:
             time.sleep(self.takes_s)
-        self._outputs["probability"][:] = inputs["image"].mean(axis=3).round()
+        bright = inputs["image"].mean(axis=3)
+        if self.manifest.memory:
+            bright = (bright + inputs[PREVIOUS]) / 2
+        self._outputs["probability"][:] = bright.round()
         self._outputs["label_map"][:] = self._outputs["probability"] >= 128
         return {name: self._outputs[name] for name in self.manifest.outputs}
 

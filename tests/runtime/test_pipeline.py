@@ -15,6 +15,7 @@ from stand_ins import Recorder, Stuck, ToyBackend, ToySource, person_manifest
 
 import edgeseg
 from edgeseg.errors import UsageError
+from edgeseg.manifest import Manifest
 from edgeseg.runtime.pipeline import Pipeline
 from edgeseg.runtime.segmenter import Segmenter
 from edgeseg.runtime.temporal import Smoother
@@ -464,3 +465,43 @@ def test_smoothing_wants_a_probability() -> None:
     segmenter = Segmenter(ToyBackend(person_manifest(classes=classes, outputs=("label_map",))))
     with pytest.raises(UsageError, match="no probability to smooth"):
         Pipeline(ToySource(1), segmenter, smoother=Smoother())
+
+
+# Models with memory
+
+
+def answers(source: ToySource, manifest: Manifest | None = None) -> list[int]:
+    """The probability of each frame's first pixel, by a model that is told what it said last."""
+    sink = Recorder()
+    pipeline = Pipeline(source, Segmenter(ToyBackend(manifest or person_manifest(memory=True))), [sink])
+    pipeline.start()
+    pipeline.join()
+    finish(pipeline)
+    return [int(result.probability[0, 0]) for result in sink.results]
+
+
+def test_a_model_with_memory_is_fed_its_own_last_answer() -> None:
+    wanted = [0]
+    for brightness in range(1, 20):
+        wanted.append(round((brightness + wanted[-1]) / 2))
+    assert answers(ToySource(20)) == wanted
+    # Without it, each frame is the first.
+    assert answers(ToySource(20), person_manifest()) == list(range(20))
+
+
+def test_unrelated_pictures_have_no_memory() -> None:
+    source = ToySource(20)
+    source.unrelated = True
+    assert answers(source) == [round(brightness / 2) for brightness in range(20)]
+
+
+def test_streams_that_share_a_segmenter_have_a_memory_each() -> None:
+    segmenter, sinks = Segmenter(ToyBackend(person_manifest(memory=True))), [Recorder(), Recorder()]
+    pipelines = [Pipeline(ToySource(20), segmenter, [sink]) for sink in sinks]
+    for pipeline in pipelines:
+        pipeline.start()
+    for pipeline in pipelines:
+        pipeline.join()
+    alone = answers(ToySource(20))
+    for sink in sinks:
+        assert [int(result.probability[0, 0]) for result in sink.results] == alone

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from edgeseg.errors import UsageError
-from edgeseg.runtime.temporal import Smoother
+from edgeseg.runtime.geometry import Geometry
+from edgeseg.runtime.temporal import Memory, Smoother
 
 
 def weight(method: str, strength: float, byte: int) -> float:
@@ -104,3 +105,13 @@ def test_wrong_arguments(text: str) -> None:
 def test_a_misspelt_method_gets_a_hint() -> None:
     with pytest.raises(UsageError, match="Did you mean 'exponential'"):
         Smoother("expontial")
+
+
+def test_a_memory_is_of_one_place_in_the_picture() -> None:
+    memory, answer = Memory(), np.full((1, 4, 4), 9, np.uint8)
+    whole, half = Geometry(8, 8, 0, 0, 4, 4), Geometry(8, 4, 0, 0, 4, 4)
+    assert memory.recall(whole) is None
+    memory.keep(answer, whole)
+    assert memory.recall(whole) is answer and memory.recall(half) is None
+    memory.reset()
+    assert memory.recall(whole) is None

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from edgeseg.errors import InputError, ModelError, nearest
 from edgeseg.machine import physical_cores
-from edgeseg.manifest import Manifest
+from edgeseg.manifest import PREVIOUS, Manifest
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 # Dtype and shape by tensor name; None stands for a size that may vary.
@@ -71,15 +71,22 @@ def default_threads() -> int:
 
 def check_signature(path: Path, manifest: Manifest, inputs: Signature, outputs: Signature) -> None:
     """Raise ModelError where a file's tensors are not those that its manifest promises."""
-    promised = ("uint8", (None, manifest.height, manifest.width, 3))
-    seen = inputs.get("image")
-    if seen is None or seen[0] != promised[0] or not _fits(seen[1], promised[1]):
-        text = f"{path} (image is {seen or 'missing'}, not {promised})"
-        raise ModelError("the model's input is not what its manifest says", text, "Export the model again")
+    size = (None, manifest.height, manifest.width)
+    for name, shape in {"image": (*size, 3), **({PREVIOUS: size} if manifest.memory else {})}.items():
+        seen = inputs.get(name)
+        if seen is None or seen[0] != "uint8" or not _fits(seen[1], shape):
+            text = f"{path} ({name} is {seen or 'missing'}, not {('uint8', shape)})"
+            raise ModelError("the model's input is not what its manifest says", text, "Export the model again")
     for name in manifest.outputs:
         if name not in outputs:
             text = f"{path} ({name} is missing, there are {', '.join(outputs)})"
             raise ModelError("the model lacks an output that its manifest names", text, "Export the model again")
+
+
+def first_inputs(manifest: Manifest, image: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[Any]]:
+    """The inputs of a model for `image` uint8 [1, H, W, 3] with nothing before it."""
+    nothing = {PREVIOUS: np.zeros((1, manifest.height, manifest.width), np.uint8)} if manifest.memory else {}
+    return {"image": image, **nothing}
 
 
 def check_inputs(inputs: Arrays, signature: Signature) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from edgeseg.errors import BackendError, EdgeSegError, ModelError
 from edgeseg.machine import cores, cpu_model, versions
 from edgeseg.runtime.backends import check_backend, installed, known, load_backend
-from edgeseg.runtime.backends.base import Backend
+from edgeseg.runtime.backends.base import Backend, first_inputs
 from edgeseg.runtime.backends.cache import cache_folder, write_aside
 from edgeseg.runtime.backends.model_file import read_model_file
 from edgeseg.runtime.backends.timed import Block, median, quiet_blocks, time_block
@@ -128,7 +128,10 @@ def _measure(files: Mapping[str, Path], pairs: Sequence[Pair], device: str | Non
 
 def _race(loaded: Mapping[Pair, Backend]) -> dict[Pair, float]:
     """Milliseconds of one inference by pair: blocks in turn, so that a slow moment hits all; the quiet ones count."""
-    calls = {pair: partial(backend.infer, {"image": _picture(backend)}) for pair, backend in loaded.items()}
+    calls = {
+        pair: partial(backend.infer, first_inputs(backend.manifest, _picture(backend)))
+        for pair, backend in loaded.items()
+    }
     # The first call loads code and allocates; the second is an estimate.
     counts = {pair: int(_BLOCK_MS / time_block(call, 1, warm=1)[0]) for pair, call in calls.items()}
     blocks: dict[Pair, list[Block]] = {pair: [] for pair in loaded}
