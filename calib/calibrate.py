@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import onnx
 
 DEFAULT_METHOD = "mse"
+LAYERS = ("Conv", "Gemm")
 STEP_OP = ("edgeseg", "UpsampleCropConcat")
 
 
@@ -68,10 +69,10 @@ def calibrate(
 
 
 def wanted_tensors(model: onnx.ModelProto) -> list[str]:
-    """Tensors that carry int8 later: what convolutions read, and both sides of the decoder's fused steps."""
+    """Tensors that carry int8 later: what convolutions and linear layers read, and both sides of fused steps."""
     names: list[str] = []
     for node in model.graph.node:
-        if node.op_type == "Conv":
+        if node.op_type in LAYERS:
             names.append(node.input[0])
         elif (node.domain, node.op_type) == STEP_OP:
             names += [*node.input, *node.output]

@@ -68,13 +68,20 @@ def _from_onnx(path: Path) -> tuple[nn.Module, Manifest]:
     from edgeseg.export.recover import state_dict_from_onnx
 
     _, manifest = read_float_model(path)
-    if manifest.task == "instance":
-        todo = "Give last.pt of its run"
-        raise ModelError("an instance model's file cannot be taken back into torch yet", path, todo)
     model = _build(manifest.architecture, len(manifest.classes), path)
-    model.load_state_dict(state_dict_from_onnx(model, path))
+    traced = _traced(model, manifest)
+    traced.load_state_dict(state_dict_from_onnx(traced, path))
     origin = dict(manifest.origin) | {"parent_sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
     return model, dataclasses.replace(manifest, origin=origin)
+
+
+def _traced(model: nn.Module, manifest: Manifest) -> nn.Module:
+    """What the file was traced from: the network, or an instance network's static form, which shares its weights."""
+    if manifest.task != "instance":
+        return model
+    from edgeseg.export.static_detector import StaticDetector
+
+    return StaticDetector(model.eval(), manifest.height, manifest.width, manifest.max_detections)  # type: ignore[arg-type]
 
 
 def _from_checkpoint(path: Path) -> tuple[nn.Module, Manifest]:

@@ -48,15 +48,15 @@ def build_instances(model: nn.Module, manifest: Manifest) -> onnx.ModelProto:
 
     manifest = _fitted(model, manifest)
     folded = copy.deepcopy(model).eval().float().cpu()
-    encoder = folded.encoder
-    pairs = fold.norm_pairs(encoder, torch.zeros(1, 3, manifest.height, manifest.width))  # type: ignore[arg-type]
-    fold.fold_norms(encoder, pairs)  # type: ignore[arg-type]
     static = StaticDetector(folded, manifest.height, manifest.width, manifest.max_detections)  # type: ignore[arg-type]
+    pairs = fold.norm_pairs(static, torch.zeros(1, 3, manifest.height, manifest.width))
+    norms = fold.pack_norms(static, pairs)
+    fold.fold_norms(static, pairs)
     proto = trace(_with_nodes(static), manifest.height, manifest.width, INSTANCE_OUTPUTS)
     _write_out(proto.graph)
     camera.add_camera(proto.graph, _triple(model.mean), _triple(model.std), manifest, (0, 0, 0, 0))
     g.prune(proto)
-    onnx.helper.set_model_props(proto, {METADATA_KEY: manifest.to_json()})
+    onnx.helper.set_model_props(proto, {METADATA_KEY: manifest.to_json(), fold.NORMS_KEY: norms})
     onnx.checker.check_model(proto, full_check=True)
     return proto
 

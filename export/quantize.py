@@ -5,9 +5,9 @@
                      UpsampleCropConcat -> Q -> DQ -> ...       one scale on deep, skip and output
     skip -> Q -> DQ /
 
-Convolutions only; everything between them stays float. Activations have one scale a tensor, weights one an output
-channel, all zero points are 0, scales and biases are float32. A pair stands behind the activation function, never
-between it and its convolution, and every reader of a quantized tensor reads the same dequantized values.
+Convolutions and linear layers only; everything between them stays float. Activations have one scale a tensor, weights
+one an output channel, all zero points are 0, scales and biases are float32. A pair stands behind the activation
+function, never between it and its layer, and every reader of a quantized tensor reads the same dequantized values.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from edgeseg.calib.calibrate import LAYERS
 from edgeseg.calib.model_file import read_float_model
 from edgeseg.calib.ranges import Ranges
 from edgeseg.errors import ModelError, UsageError, nearest
@@ -47,7 +48,7 @@ class Quantized:
     """What became of the nodes.
 
     Attributes:
-        int8: names of the convolutions and fused steps that now work on int8.
+        int8: names of the convolutions, linear layers and fused steps that now work on int8.
         kept_float: names of those that do not.
     """
 
@@ -69,7 +70,7 @@ def quantize(
         model_path: the fp32 file that was calibrated.
         ranges: its table of ranges, or the table's JSON file.
         out: the int8 file.
-        keep_float: names of convolutions and fused steps to leave in float.
+        keep_float: names of convolutions, linear layers and fused steps to leave in float.
         weight_bits: 7 keeps dense convolutions exact on CPUs without VNNI; 8 is a little finer where the file only
             meets VNNI, Arm or a GPU. Depthwise weights always have 8.
         pictures: inputs, uint8 [1, H, W, 3] each, to correct the biases on; without them biases stay as they are.
@@ -112,23 +113,30 @@ def rewrite(
 
     graph = model.graph
     known = g.weights(graph)
-    nodes = [node for node in graph.node if node.op_type == "Conv" or fused_step.is_step(node)]
+    nodes = [node for node in graph.node if node.op_type in LAYERS or fused_step.is_step(node)]
     names = [node.name for node in nodes]
     for name in keep_float:
         if name not in names:
-            raise UsageError("no convolution or fused step of that name", name, nearest(name, names))
+            raise UsageError("no layer or fused step of that name", name, nearest(name, names))
     chosen = [node for node in nodes if node.name not in keep_float]
     steps = [node for node in chosen if fused_step.is_step(node)]
-    convolutions = [node for node in chosen if node.op_type == "Conv" and node.input[1] in known]
+    layers = [node for node in chosen if _has_weights(node, known)]
     around = [tensor for step in steps for tensor in (*step.input, *step.output)]
-    tensors = list(dict.fromkeys([*(node.input[0] for node in convolutions), *around]))
+    tensors = list(dict.fromkeys([*(node.input[0] for node in layers), *around]))
     scales = _put_scales(graph, ranges, tensors, steps)
-    head = _quantize_weights(graph, convolutions, weight_bits)
+    head = _quantize_weights(graph, layers, weight_bits)
     _quantize_tensors(graph, scales, head)
     g.prune(model)
     onnx.checker.check_model(model, full_check=True)
-    done = {node.name for node in (*steps, *convolutions)}
+    done = {node.name for node in (*steps, *layers)}
     return Quantized(tuple(name for name in names if name in done), tuple(name for name in names if name not in done))
+
+
+def _has_weights(node: onnx.NodeProto, known: Collection[str]) -> bool:
+    """Whether a node is a layer with one output channel in each row of its own weights."""
+    if node.op_type not in LAYERS or node.input[1] not in known:
+        return False
+    return node.op_type == "Conv" or (g.attribute(node, "transB", 0) == 1 and g.attribute(node, "transA", 0) == 0)
 
 
 def _put_scales(
@@ -157,7 +165,7 @@ def _put_scales(
 
 
 def _quantize_weights(graph: onnx.GraphProto, nodes: Iterable[onnx.NodeProto], bits: int) -> list[onnx.NodeProto]:
-    """Replace the convolutions' weights by int8 ones; returns the nodes that give the floats back."""
+    """Replace the layers' weights by int8 ones; returns the nodes that give the floats back."""
     from onnx import helper
 
     known, made = g.weights(graph), {}
@@ -166,9 +174,9 @@ def _quantize_weights(graph: onnx.GraphProto, nodes: Iterable[onnx.NodeProto], b
         if name not in made:
             weight = g.array(known[name]).astype(np.float64)
             levels = 127 if weight.shape[1] == 1 and g.attribute(node, "group", 1) > 1 else 2 ** (bits - 1) - 1
-            largest = np.abs(weight).max(axis=(1, 2, 3))
-            scale = np.maximum((largest / levels).astype(np.float32), _SMALLEST)
-            steps = np.clip(np.rint(weight / scale[:, None, None, None]), -levels, levels).astype(np.int8)
+            flat = weight.reshape(len(weight), -1)
+            scale = np.maximum((np.abs(flat).max(axis=1) / levels).astype(np.float32), _SMALLEST)
+            steps = np.clip(np.rint(flat / scale[:, None]), -levels, levels).astype(np.int8).reshape(weight.shape)
             parts = [f"{name}.int8", f"{name}.scale", f"{name}.zero"]
             for part, value in zip(parts, (steps, scale, np.zeros(len(scale), np.int8)), strict=True):
                 g.put(graph, part, value)

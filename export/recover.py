@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 # A channel whose norm scales it by less than this is dead: its weights cannot be told from rounding noise.
 _DEAD = 1e-12
+_BIASED = ("Conv", "ConvTranspose", "Gemm")
 
 
 def state_dict_from_onnx(model: nn.Module, onnx_path: Path | str) -> dict[str, Tensor]:
@@ -69,6 +70,12 @@ def _raw(graph: onnx.GraphProto, std: list[float]) -> dict[str, npt.NDArray[Any]
 
     found = {name: g.array(tensor) for name, tensor in g.weights(graph).items()}
     for node in graph.node:
+        # torch's exporter keeps one of several equal tensors, and drops biases that are zeros.
+        if node.op_type in _BIASED and node.input[1].endswith(".weight"):
+            shape = found[node.input[1]].shape
+            channels = shape[1] * g.attribute(node, "group", 1) if node.op_type == "ConvTranspose" else shape[0]
+            bias = found[node.input[2]] if len(node.input) == 3 else np.zeros(channels, np.float32)
+            found[f"{node.input[1].removesuffix('.weight')}.bias"] = bias
         if node.op_type == "Conv" and node.input[0] in camera.PICTURES:
             found[node.input[1]] = camera.unfold_colours(found[node.input[1]].astype(np.float64), std)
     return found

@@ -98,6 +98,7 @@ class StaticDetector(nn.Module):
     def __init__(self, network: MaskRCNN, height: int, width: int, detections: int) -> None:
         super().__init__()
         parts = cast(Any, network.detector)
+        self.stride, self.mean, self.std = network.stride, network.mean, network.std
         self.backbone, self.head = parts.backbone, parts.rpn.head
         self.height, self.width, self.detections = height, width, detections
         self.before, self.proposals = parts.rpn.pre_nms_top_n(), parts.rpn.post_nms_top_n()
