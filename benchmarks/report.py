@@ -9,34 +9,17 @@ Which command wrote a JSON file stands in it under `command`.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
-
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parent
-RESULTS = HERE / "results"
-ZOO = ROOT / "edgeseg" / "zoo"
-# Model -> recipe whose `.about.yaml` and training log it shares.
-MODELS = {"person": "person", "person-landscape": "person"}
-
-
-def load(name: str) -> dict[str, Any]:
-    """A result file; {} where it was not made yet."""
-    path = RESULTS / f"{name}.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table, first column to the left, the others to the right."""
-    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+from cards import ROOT, ZOO, card, card_text, shipped
+from common import HERE
+from texts import accuracy_tables, load, table
 
 
 def machine_line(body: Mapping[str, Any]) -> str:
@@ -114,71 +97,6 @@ def fill(text: str) -> str:
     return text
 
 
-def card(name: str) -> dict[str, Any]:
-    """Everything a card holds: static text, files with hashes, origin from the manifest, figures from quality.json."""
-    import onnx
-
-    from edgeseg.manifest import METADATA_KEY, Manifest
-
-    about = yaml.safe_load((ROOT / "recipes" / f"{MODELS[name]}.about.yaml").read_text(encoding="utf-8"))
-    files, origin, manifest = {}, {}, None
-    for precision, file in (("fp32", "model.onnx"), ("int8", "model.int8.onnx")):
-        path = ZOO / name / file
-        files[precision] = {
-            "file": file,
-            "bytes": path.stat().st_size,
-            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-        }
-        properties = {item.key: item.value for item in onnx.load(path).metadata_props}
-        manifest = Manifest.from_json(properties[METADATA_KEY], path)
-        origin[precision] = dict(manifest.origin)
-    assert manifest
-    rows = [row for row in load("quality").get("rows", []) if row["model"] == name]
-    figures = {f"{row['precision']} {row['backend']}": row["figures"] for row in rows}
-    return {
-        "name": name,
-        "description": about["description"],
-        "terms": " ".join(about["terms"].split()),
-        "input": f"{manifest.height}x{manifest.width}, {manifest.fit}, uint8 BGR",
-        "classes": list(manifest.class_names),
-        "recipe": f"recipes/{MODELS[name]}.yaml",
-        "intended_use": " ".join(about["intended_use"].split()),
-        "limits": " ".join(about["limits"].split()),
-        "data": about["data"],
-        "files": files,
-        "origin": origin,
-        "figures": figures,
-    }
-
-
-def card_text(body: Mapping[str, Any]) -> str:
-    """The card for people."""
-    files = [
-        [f"`{f['file']}`", precision, f"{f['bytes'] / 1e6:.2f}", f"`{f['sha256'][:16]}…`"]
-        for precision, f in body["files"].items()
-    ]
-    data = [[d["name"], d["part"], d["source"], d["terms"]] for d in body["data"]]
-    sets = [s for s in next(iter(body["figures"].values()), {}) if s != "nobody in view"]
-    figures = [
-        [kind, *(f"{100 * found[s]['person_iou']:.2f}" for s in sets), f"{found['nobody in view']['mean_percent']:.2f}"]
-        for kind, found in body["figures"].items()
-    ]
-    parts = [
-        f"# {body['name']}\n\n{body['description']}",
-        f"**Terms.** {body['terms']}",
-        f"**Input.** {body['input']}. **Classes.** {', '.join(body['classes'])}.",
-        f"**Recipe.** `{body['recipe']}`; log: `training.jsonl`.",
-        f"**Intended use.** {body['intended_use']}",
-        f"**Limits.** {body['limits']}",
-        "## Files\n\n" + table(["file", "precision", "MB", "sha256"], files),
-        "## Figures\n\nPerson IoU in %, mean over pictures; last column: % of pixels called person in empty frames.\n"
-        "Printed again by `python benchmarks/quality.py`.\n\n"
-        + table(["precision and backend", *sets, "nobody in view"], figures),
-        "## Training data\n\n" + table(["set", "part", "source", "terms"], data),
-    ]
-    return "\n\n".join(parts) + "\n"
-
-
 def architectures() -> str:
     """Size and work of every network."""
     rows = [
@@ -221,34 +139,16 @@ def accuracy() -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def accuracy_tables(figures: Mapping[str, Any]) -> list[str]:
-    """The figures of one split: those of all classes together, then those of each class."""
-    single = {key: value for key, value in figures.items() if isinstance(value, float)}
-    each = {key: value for key, value in figures.items() if isinstance(value, Mapping)}
-    made = [
-        table(["all together", "%"], [[key.replace("_", " "), f"{100 * value:.2f}"] for key, value in single.items()])
-    ]
-    if each:
-        classes = next(iter(each.values()))
-        lines = [
-            [name, *("–" if found[name] is None else f"{100 * found[name]:.2f}" for found in each.values())]
-            for name in classes
-        ]
-        made.append(table(["class", *(key.replace("_", " ") for key in each)], lines))
-    return made
-
-
 def outputs() -> dict[Path, str]:
     """Each file that is written here, with its text."""
     readme = ROOT / "README.md"
     written = {readme: fill(readme.read_text(encoding="utf-8")), ROOT / "docs" / "architectures.md": architectures()}
     if load("accuracy"):
         written[HERE / "accuracy.md"] = accuracy()
-    for name in MODELS:
-        if (ZOO / name / "model.onnx").is_file():
-            body = card(name)
-            written[ZOO / name / "card.json"] = json.dumps(body, indent=2) + "\n"
-            written[ZOO / name / "card.md"] = card_text(body)
+    for name, about in shipped().items():
+        body = card(name, about)
+        written[ZOO / name / "card.json"] = json.dumps(body, indent=2) + "\n"
+        written[ZOO / name / "card.md"] = card_text(body)
     return written
 
 

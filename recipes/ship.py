@@ -2,8 +2,9 @@
 
     python recipes/ship.py runs/person/last.pt --data ../shared
 
-Writes edgeseg/zoo/NAME/{model.onnx,model.int8.onnx} and the run's log beside them; `python benchmarks/quality.py` and
-`python benchmarks/report.py` then write the cards. Calibration pictures come from training sets alone.
+Writes edgeseg/zoo/NAME/{model.onnx,model.int8.onnx} and the run's log beside them, for each model that the recipe's
+`.about.yaml` says it ships; `python benchmarks/quality.py` (people) or `accuracy.py`, then `report.py`, write the
+cards. Calibration pictures come from training sets alone.
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import shutil
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import torch
+import yaml
 
 from edgeseg.calib.calibrate import calibrate
 from edgeseg.calib.frames import FrameSet
@@ -27,12 +29,12 @@ from edgeseg.export.equalize import equalize
 from edgeseg.export.from_checkpoint import load_for_export
 from edgeseg.export.quantize import quantize
 from edgeseg.export.to_onnx import export_onnx
-from edgeseg.models.base import SemanticNetwork
+from edgeseg.models.encoders.efficientnet_lite import EfficientNetLite0
+from edgeseg.models.unet_lite import UNetLite
 from edgeseg.train.start import normalize
 
-ZOO = Path(__file__).resolve().parents[1] / "edgeseg" / "zoo"
-# Name of the shipped model -> (height, width) of its input.
-MODELS = {"person": (256, 256), "person-landscape": (144, 256)}
+RECIPES = Path(__file__).resolve().parent
+ZOO = RECIPES.parent / "edgeseg" / "zoo"
 FRAMES_A_SET = 64
 # Pictures that channels are equalized on, out of those.
 EQUALIZED_ON = 64
@@ -43,16 +45,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--data", type=Path, required=True, help="the folder that the recipe's paths start from")
-    parser.add_argument("--sets", nargs="+", default=["data/portraits-eg1800", "data/person-ccp", "data/pennfudan"])
     parser.add_argument("--method", default="mse", help="how ranges are chosen")
     args = parser.parse_args()
     try:
+        _, manifest = load_for_export(args.checkpoint)
+        about = yaml.safe_load((RECIPES / f"{manifest.name}.about.yaml").read_text(encoding="utf-8"))
         with tempfile.TemporaryDirectory() as folder:
             frames = Path(folder) / "frames"
             frames.mkdir()
-            link_pictures(args.data, args.sets, frames)
-            for name, size in MODELS.items():
-                ship(args.checkpoint, name, size, frames, args.method)
+            link_pictures(args.data, about["calibrated_on"], frames)
+            for name, (height, width) in about["ships"].items():
+                ship(args.checkpoint, name, (height, width), frames, args.method)
     except EdgeSegError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
@@ -72,10 +75,12 @@ def ship(checkpoint: Path, name: str, size: tuple[int, int], frames: Path, metho
     folder = ZOO / name
     folder.mkdir(parents=True, exist_ok=True)
     network, manifest = load_for_export(checkpoint, size)
-    pictures = [image for image, _ in FrameSet(frames, count=EQUALIZED_ON).inputs(manifest)]
-    rgb = np.concatenate(pictures)[..., ::-1].transpose(0, 3, 1, 2)
-    equalize(network, normalize(torch.from_numpy(np.ascontiguousarray(rgb)), cast(SemanticNetwork, network)))
-    report = export_onnx(network, dataclasses.replace(manifest, name=name), folder / "model.onnx")
+    if isinstance(network, UNetLite) and isinstance(network.encoder, EfficientNetLite0):
+        pictures = [image for image, _ in FrameSet(frames, count=EQUALIZED_ON).inputs(manifest)]
+        rgb = np.concatenate(pictures)[..., ::-1].transpose(0, 3, 1, 2)
+        equalize(network, normalize(torch.from_numpy(np.ascontiguousarray(rgb)), network))
+    origin = dict(manifest.origin) | {"revision": revision()}
+    report = export_onnx(network, dataclasses.replace(manifest, name=name, origin=origin), folder / "model.onnx")
     ranges = calibrate(folder / "model.onnx", FrameSet(frames, count=None), method)
     # Biases are not corrected: on the validation sets that lost more than it gave after training on rounded values.
     made = quantize(folder / "model.onnx", ranges, folder / "model.int8.onnx")
@@ -83,6 +88,12 @@ def ship(checkpoint: Path, name: str, size: tuple[int, int], frames: Path, metho
     if log.is_file():
         shutil.copyfile(log, folder / "training.jsonl")
     print(f"{name}: against torch {report.label_agreement:.3%} of the labels agree; {len(made.int8)} nodes in int8")
+
+
+def revision() -> str:
+    """The checkout's commit, with `-dirty` where tracked files differ from it."""
+    command = ["git", "-C", str(RECIPES), "describe", "--always", "--dirty", "--abbrev=12"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 if __name__ == "__main__":
