@@ -7,7 +7,7 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,9 +17,6 @@ from edgeseg.data.masks import read_image
 from edgeseg.errors import InputError, UsageError
 from edgeseg.manifest import Manifest
 from edgeseg.types import Image
-
-if TYPE_CHECKING:
-    from edgeseg.runtime.preprocess import Preprocessor
 
 DEFAULT_COUNT = 128
 _T = TypeVar("_T")
@@ -57,15 +54,19 @@ class FrameSet:
         from edgeseg.runtime.preprocess import Preprocessor
 
         preprocess = Preprocessor(manifest)
-        pictures = self._folder(preprocess) if self.source.is_dir() else self._clip(preprocess)
-        for picture in pictures:
+        for image in self.images():
+            picture = preprocess(image)[0]
             yield picture, hashlib.sha256(np.ascontiguousarray(picture).tobytes()).hexdigest()
 
-    def _folder(self, preprocess: Preprocessor) -> Iterator[npt.NDArray[np.uint8]]:
-        for path in sample(list_pictures(self.source, self.split)[:: self.stride], self.count, self.seed):
-            yield preprocess(read_image(path))[0]
+    def images(self) -> Iterator[Image]:
+        """The pictures themselves, uint8 [H, W, 3] BGR, in order of place; errors as `inputs`."""
+        return self._folder() if self.source.is_dir() else self._clip()
 
-    def _clip(self, preprocess: Preprocessor) -> Iterator[npt.NDArray[np.uint8]]:
+    def _folder(self) -> Iterator[Image]:
+        for path in sample(list_pictures(self.source, self.split)[:: self.stride], self.count, self.seed):
+            yield read_image(path)
+
+    def _clip(self) -> Iterator[Image]:
         if self.split is not None:
             raise UsageError("a clip has no splits", self.source, "Leave the split out")
         # A container's own count of frames is often missing or wrong, so a first pass counts.
@@ -73,7 +74,7 @@ class FrameSet:
         wanted = set(sample(range(0, total, self.stride), self.count, self.seed))
         for number, image in enumerate(_decode(self.source, wanted)):
             if image is not None and number in wanted:
-                yield preprocess(image)[0]
+                yield image
 
 
 def sample(items: Sequence[_T], count: int | None, seed: int) -> list[_T]:

@@ -14,7 +14,7 @@ from edgeseg.errors import ModelError
 from edgeseg.manifest import PREVIOUS
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 Inputs = Mapping[str, npt.NDArray[np.uint8]]
 # Float arithmetic in another order moves a probability across a rounding border now and then, never further.
@@ -60,7 +60,7 @@ def check_export(model: nn.Module, path: Path | str, images: Sequence[npt.NDArra
         return _check_instances(model, manifest, pictures, Path(path))
     # Any channel of the pictures does for the probability of a frame before.
     inputs = {"image": pictures} | ({PREVIOUS: pictures[..., 1]} if manifest.memory else {})
-    expected = _run_torch(model, inputs, manifest)
+    expected = run_torch(model, inputs, manifest)
     got = _run_file(path, inputs)
     levels = 0
     if "probability" in got:
@@ -80,21 +80,10 @@ def _check_instances(model: Any, manifest: Any, pictures: npt.NDArray[np.uint8],
     Both are asked for every score: nothing on these pictures need reach the threshold of a trained network.
     """
     import onnx
-    import torch
 
     from edgeseg.export import graph as g
-    from edgeseg.export.static_detector import StaticDetector
 
-    rgb = torch.from_numpy(pictures[..., ::-1].copy()).permute(0, 3, 1, 2).float()
-    mean, std = (torch.tensor(list(value)).view(1, 3, 1, 1) for value in (model.mean, model.std))
-    with torch.no_grad():
-        was_training = model.training
-        static = StaticDetector(model.eval(), manifest.height, manifest.width, manifest.max_detections)
-        static.suppress_detections.least = 0.0
-        expected = {
-            name: value.numpy() for name, value in zip(manifest.outputs, static((rgb - mean) / std), strict=True)
-        }
-    model.train(was_training)
+    expected = _run_static(model, _normalized(model, pictures), manifest, least=0.0)
     proto = onnx.load(path)
     for tensor in list(proto.graph.initializer):
         if tensor.name.endswith(".least"):
@@ -135,18 +124,19 @@ def sample_pictures(height: int, width: int) -> list[npt.NDArray[np.uint8]]:
     return pictures
 
 
-def _run_torch(model: nn.Module, inputs: Inputs, manifest: Any) -> dict[str, npt.NDArray[Any]]:
+def run_torch(model: nn.Module, inputs: Inputs, manifest: Any) -> dict[str, npt.NDArray[Any]]:
+    """What the file of `model` gives for `inputs`, by torch; `logits` float32 [N, C, h, w] of semantic ones."""
     import torch
     import torch.nn.functional as F
 
     from edgeseg.export.to_onnx import padding
 
-    top, left, bottom, right = padding(manifest.height, manifest.width, int(model.stride))  # type: ignore[arg-type]
-    rgb = torch.from_numpy(inputs["image"][..., ::-1].copy()).permute(0, 3, 1, 2).float()
-    mean, std = (torch.tensor(list(v)).view(1, 3, 1, 1) for v in (model.mean, model.std))  # type: ignore[arg-type]
-    x = (rgb - mean) / std
+    x = _normalized(model, inputs["image"])
+    if manifest.task == "instance":
+        return _run_static(model, x, manifest)
     if manifest.memory:
         x = torch.cat([x, torch.from_numpy(inputs[PREVIOUS].copy())[:, None].float() / 255], dim=1)
+    top, left, bottom, right = padding(manifest.height, manifest.width, int(model.stride))  # type: ignore[arg-type]
     was_training = model.training
     with torch.no_grad():
         logits = model.eval()(F.pad(x, (left, right, top, bottom)))
@@ -155,8 +145,33 @@ def _run_torch(model: nn.Module, inputs: Inputs, manifest: Any) -> dict[str, npt
         logits = logits[..., top : top + manifest.output_height, left : left + manifest.output_width]
     if manifest.two_class:
         levels = torch.round(255 * torch.sigmoid(logits[:, 0])).clamp(0, 255).to(torch.uint8).numpy()
-        return {"probability": levels, "label_map": (levels >= 128).astype(np.uint8)}
-    return {"label_map": logits.argmax(1).to(torch.uint8).numpy()}
+        return {"probability": levels, "label_map": (levels >= 128).astype(np.uint8), "logits": logits.numpy()}
+    return {"label_map": logits.argmax(1).to(torch.uint8).numpy(), "logits": logits.numpy()}
+
+
+def _run_static(model: Any, x: Tensor, manifest: Any, least: float | None = None) -> dict[str, npt.NDArray[Any]]:
+    """An instance network's answer in its static form; detections count above `least`, its own unless given."""
+    import torch
+
+    from edgeseg.export.static_detector import StaticDetector
+
+    was_training = model.training
+    static = StaticDetector(model.eval(), manifest.height, manifest.width, manifest.max_detections)
+    if least is not None:
+        static.suppress_detections.least = least
+    with torch.no_grad():
+        found = static(x)
+    model.train(was_training)
+    return {name: value.numpy() for name, value in zip(manifest.outputs, found, strict=True)}
+
+
+def _normalized(model: Any, pictures: npt.NDArray[np.uint8]) -> Tensor:
+    """uint8 [N, H, W, 3] BGR -> float32 [N, 3, H, W] RGB, as the network takes it."""
+    import torch
+
+    rgb = torch.from_numpy(pictures[..., ::-1].copy()).permute(0, 3, 1, 2).float()
+    mean, std = (torch.tensor(list(values)).view(1, 3, 1, 1) for values in (model.mean, model.std))
+    return (rgb - mean) / std
 
 
 def _run_file(file: Path | str | bytes, inputs: Inputs) -> dict[str, npt.NDArray[Any]]:

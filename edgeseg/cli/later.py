@@ -2,4 +2,4 @@
 
 from __future__ import annotations
 
-VERBS = ("build", "verify")
+VERBS = ("build",)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from types import FrameType, ModuleType
 
 from edgeseg import __version__
-from edgeseg.cli import bench, calibrate, doctor, evaluate, export, later, models, quantize, run, train
+from edgeseg.cli import bench, calibrate, doctor, evaluate, export, later, models, quantize, run, train, verify
 from edgeseg.cli.arguments import HelpText, Parser
 from edgeseg.errors import EdgeSegError, UsageError, nearest
 from edgeseg.packages import missing_package
@@ -26,6 +26,7 @@ VERBS: dict[str, ModuleType] = {
     "export": export,
     "calibrate": calibrate,
     "quantize": quantize,
+    "verify": verify,
     "models": models,
     "doctor": doctor,
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -127,19 +127,9 @@ def evaluate(
         InputError: an unreadable set, or labels that the model's classes do not cover.
         OutputError: the report cannot be written.
     """
-    if format is not None and format not in FORMATS:
-        raise UsageError("unknown format", format, nearest(format, FORMATS))
     names = tuple(info.name for info in segmenter.classes)
     samples = list_samples(data, split)
-    listed = read_classes(data)
-    chosen = format or ("labels" if listed else _recognize(samples, len(names)))
-    table = label_table(listed, names, data) if listed and chosen == "labels" else None
-
-    def truth_of(mask: LabelMap) -> LabelMap:
-        if table is not None:
-            return table[mask]
-        return (mask > 0).astype(np.uint8) if chosen == "instances" else mask
-
+    chosen, truth_of = truth_reader(data, samples, names, format)
     matrix = np.zeros((len(names), len(names)), np.int64)
     each: dict[str, float] = {}
     outlines = []
@@ -163,6 +153,35 @@ def evaluate(
     if report_dir is not None:
         _write_report(segmenter, samples, report, report_dir, truth_of)
     return report
+
+
+def truth_reader(
+    data: Path, samples: list[Sample], names: Sequence[str], format: str | None = None
+) -> tuple[str, Callable[[LabelMap], LabelMap]]:
+    """How a set's masks are meant, and a function from a mask to class ids of `names`.
+
+    Args:
+        data: folder of the set.
+        samples: of one of its splits.
+        names: the model's class names by id.
+        format: see `evaluate`.
+
+    Raises:
+        UsageError: an unknown format.
+        InputError: the set's own list of classes cannot be read, or has none of the model's.
+    """
+    if format is not None and format not in FORMATS:
+        raise UsageError("unknown format", format, nearest(format, FORMATS))
+    listed = read_classes(data)
+    chosen = format or ("labels" if listed else _recognize(samples, len(names)))
+    table = label_table(listed, names, data) if listed and chosen == "labels" else None
+
+    def truth_of(mask: LabelMap) -> LabelMap:
+        if table is not None:
+            return table[mask]
+        return (mask > 0).astype(np.uint8) if chosen == "instances" else mask
+
+    return chosen, truth_of
 
 
 def _write_report(

@@ -1,0 +1,160 @@
+"""What `verify` compares: one file on each runtime that takes it here, behind the runtime's own signature.
+
+A checkpoint runs in torch. An ONNX file runs in ONNX Runtime, in OpenVINO where that is installed, and, where wanted,
+in ONNX's own reference evaluator, which is slow and written for nothing but being right. Semantic files also give the
+logits that their labels are made of.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeseg.calib.model_file import read_model
+from edgeseg.export.from_checkpoint import CHECKPOINT_SUFFIXES, load_for_export
+from edgeseg.manifest import METADATA_KEY, Manifest
+from edgeseg.runtime.backends import installed, load_backend
+from edgeseg.runtime.backends.base import Backend, first_inputs
+
+# The nodes whose input is what labels are made of.
+_LABELS = ("labels.sigmoid", "labels.argmax")
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One file on one runtime.
+
+    Attributes:
+        file: the file's name.
+        runtime: "torch", a backend's name, or "reference evaluator".
+        backend: runs it.
+        logits: name of the output that has the logits; "" for instance models.
+    """
+
+    file: str
+    runtime: str
+    backend: Any
+    logits: str
+
+    @property
+    def manifest(self) -> Manifest:
+        """The file's contract."""
+        manifest: Manifest = self.backend.manifest
+        return manifest
+
+    def infer(self, image: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[Any]]:
+        """All outputs for `image` uint8 [1, H, W, 3], as new arrays, with nothing before it."""
+        found = self.backend.infer(first_inputs(self.manifest, image))
+        return {name: value.copy() for name, value in found.items()}
+
+
+@contextmanager
+def open_stages(path: Path, evaluator: bool = False) -> Iterator[list[Stage]]:
+    """A file on every runtime that takes it; closed at the end.
+
+    Args:
+        path: a checkpoint or an ONNX file.
+        evaluator: by ONNX's reference evaluator too.
+
+    Raises:
+        InputError, ModelError: the file cannot be read, or is none of edgeseg's.
+    """
+    with ExitStack() as stack:
+        if path.suffix in CHECKPOINT_SUFFIXES:
+            yield [Stage(path.name, "torch", TorchBackend(path), "logits")]
+            return
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        opened, name = with_logits(path, folder / path.name)
+        stages = [
+            Stage(path.name, backend, stack.enter_context(load_backend(opened, backend)), name)
+            for backend in installed()
+            if backend in ("onnxruntime", "openvino")
+        ]
+        if evaluator:
+            stages.append(Stage(path.name, "reference evaluator", EvaluatorBackend(opened), name))
+        yield stages
+
+
+def with_logits(path: Path, out: Path) -> tuple[Path, str]:
+    """A copy of an ONNX file that gives its logits too, at `out`, and their name; the file itself where it has none."""
+    import onnx
+
+    model, manifest = read_model(path)
+    name = next((node.input[0] for node in model.graph.node if node.name in _LABELS), "")
+    if not name:
+        return path, ""
+    if name not in manifest.outputs:
+        shape = ["N", None, None, None]
+        model.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape))
+    outputs = tuple(dict.fromkeys((*manifest.outputs, name)))
+    onnx.helper.set_model_props(model, {METADATA_KEY: dataclasses.replace(manifest, outputs=outputs).to_json()})
+    out.write_bytes(model.SerializeToString())
+    return out, name
+
+
+def manifest_of_file(path: Path) -> Manifest:
+    """Of a checkpoint or an ONNX file; errors as `open_stages`."""
+    return load_for_export(path)[1] if path.suffix in CHECKPOINT_SUFFIXES else read_model(path)[1]
+
+
+def sha256_of(path: Path) -> str:
+    """Of a file's bytes."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+class TorchBackend(Backend):
+    """A checkpoint in torch, with the outputs of the file that would be exported."""
+
+    name, device = "torch", "CPU"
+
+    def __init__(self, path: Path) -> None:
+        self.model, self.manifest = load_for_export(path)
+        self.details: dict[str, Any] = {}
+
+    def infer(self, inputs: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+        """See `Backend.infer`."""
+        from edgeseg.export.check import run_torch
+
+        return run_torch(self.model, inputs, self.manifest)
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+
+class EvaluatorBackend(Backend):
+    """An ONNX file in the reference evaluator of the onnx package."""
+
+    name, device = "reference evaluator", "CPU"
+
+    def __init__(self, path: Path) -> None:
+        from onnx.reference import ReferenceEvaluator
+
+        model, self.manifest = read_model(path)
+        self.details: dict[str, Any] = {}
+        self._outputs = [item.name for item in model.graph.output]
+        self._evaluator: Any = ReferenceEvaluator(model)
+
+    def infer(self, inputs: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+        """See `Backend.infer`."""
+        return dict(zip(self._outputs, self._evaluator.run(self._outputs, dict(inputs)), strict=True))
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+
+def full_size(logits: npt.NDArray[np.float32], channels: int) -> npt.NDArray[np.float32]:
+    """Logits [1, C, h, w] as [channels, H, W]; those of a sub-pixel head are still blocks of r x r, C = channels r^2."""
+    _, deep, height, width = logits.shape
+    block = round((deep / channels) ** 0.5)
+    spread = logits.reshape(channels, block, block, height, width).transpose(0, 3, 1, 4, 2)
+    whole: npt.NDArray[np.float32] = spread.reshape(channels, height * block, width * block)
+    return whole

@@ -1,0 +1,227 @@
+"""The same frames through two files of one network, on every runtime here: how far apart, and from which node on.
+
+reference (on its first runtime) -> against each other stage: errors of the logits, share of equal labels,
+and mIoU of each where there is a truth
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeseg import metrics
+from edgeseg.calib.frames import FrameSet
+from edgeseg.errors import ModelError, UsageError
+from edgeseg.export.bisect import NodeError, node_errors, parting
+from edgeseg.export.stages import Stage, full_size, open_stages, sha256_of
+from edgeseg.manifest import Manifest
+from edgeseg.runtime.segmenter import Segmenter
+from edgeseg.types import Image, LabelMap
+
+MIN_AGREEMENT = 0.99
+Frame = tuple[Image, LabelMap | None]
+
+
+@dataclass(slots=True)
+class Comparison:
+    """One stage against the reference, over all frames.
+
+    Attributes:
+        file, runtime: the stage.
+        max_error, mean_error: of the logits, absolute; None for instance models.
+        agreement: share of pixels with the reference's label, at the frame's own size.
+        miou: against the truth; None where there is none.
+    """
+
+    file: str
+    runtime: str
+    max_error: float | None = None
+    mean_error: float | None = None
+    agreement: float = 1.0
+    miou: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What `verify` found.
+
+    Attributes:
+        reference: the stage that all are compared with.
+        frames: number of frames.
+        stages: the comparisons.
+        notes: what the files say of each other: a hash that differs, other classes.
+        parts_at: where the candidate's graph parts from the reference's; None where it does not, or nobody asked.
+        nodes: the largest errors of single nodes, where asked for.
+    """
+
+    reference: Comparison
+    frames: int
+    stages: tuple[Comparison, ...]
+    notes: tuple[str, ...] = ()
+    parts_at: NodeError | None = None
+    nodes: tuple[NodeError, ...] = ()
+
+    @property
+    def agreement(self) -> float:
+        """The lowest of all stages."""
+        return min((stage.agreement for stage in self.stages), default=1.0)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+def verify(
+    reference: Path,
+    candidate: Path,
+    frames: Sequence[Frame],
+    evaluator: bool = False,
+    on_frame: Callable[[int], None] | None = None,
+) -> Report:
+    """Compare two files on frames.
+
+    Args:
+        reference: a checkpoint or an ONNX file; runs in torch, or in the first runtime that is installed.
+        candidate: another one of the same network, with an input of the same size.
+        frames: uint8 [H, W, 3] BGR, each with its truth uint8 [H, W] or None.
+        evaluator: run ONNX files in the reference evaluator, too.
+        on_frame: called after each frame with the number of frames so far.
+
+    Raises:
+        ModelError: a file is none of edgeseg's, or the two take other inputs or name other classes.
+    """
+    if not frames:
+        raise UsageError("no frames to compare on", reference, "Give a folder or a clip")
+    with open_stages(reference, evaluator) as first, open_stages(candidate, evaluator) as second:
+        stages = [*first, *second]
+        notes = _check(reference, candidate, first[0], second[0])
+        segmenters = [Segmenter(stage.backend) for stage in stages]
+        sums = [_Sums(stage, len(stage.manifest.classes)) for stage in stages]
+        for number, (image, truth) in enumerate(frames, 1):
+            answers = [_answer(stage, segmenter, image) for stage, segmenter in zip(stages, segmenters, strict=True)]
+            for total, answer in zip(sums, answers, strict=True):
+                total.add(answer, answers[0], truth)
+            if on_frame:
+                on_frame(number)
+        found = [total.comparison() for total in sums]
+    return Report(found[0], len(frames), tuple(found[1:]), tuple(notes))
+
+
+def bisect(reference: Path, candidate: Path, frames: Sequence[Frame]) -> tuple[NodeError | None, list[NodeError]]:
+    """The first node of the candidate whose own error its precision does not explain, and all nodes, worst first.
+
+    Args:
+        reference: an ONNX file, or a checkpoint, which is exported for it.
+        candidate: an ONNX file.
+        frames: as for `verify`.
+    """
+    from edgeseg.calib.model_file import read_model
+    from edgeseg.export.from_checkpoint import CHECKPOINT_SUFFIXES, load_for_export
+    from edgeseg.export.instances import build_instances
+    from edgeseg.export.to_onnx import build
+    from edgeseg.runtime.preprocess import Preprocessor
+
+    if candidate.suffix in CHECKPOINT_SUFFIXES:
+        raise UsageError("only a file's nodes can be searched", candidate, "Give an ONNX file as the candidate")
+    model, manifest = read_model(candidate)
+    if reference.suffix in CHECKPOINT_SUFFIXES:
+        network, wanted = load_for_export(reference, (manifest.height, manifest.width))
+        known = build_instances(network, wanted) if wanted.task == "instance" else build(network, wanted)
+    else:
+        known, wanted = read_model(reference)
+    _check_alike(wanted, manifest)
+    prepare = Preprocessor(manifest)
+    errors = node_errors(known, model, [prepare(image)[0][:1] for image, _ in frames])
+    return parting(errors, manifest.precision), sorted(errors, key=lambda item: -item.error)
+
+
+def read_frames(source: Path, split: str | None, count: int, names: Sequence[str]) -> list[Frame]:
+    """Frames of a folder or a clip, at most `count`; those of a data set's split have a truth in class ids of `names`.
+
+    Raises:
+        InputError: the source is missing, empty or unreadable.
+    """
+    from edgeseg.calib.frames import sample
+    from edgeseg.data.evaluate import truth_reader
+    from edgeseg.data.folder import list_samples, read_pair
+
+    if split is None:
+        return [(image, None) for image in FrameSet(source, count=count).images()]
+    samples = list_samples(source, split)
+    _, truth_of = truth_reader(source, samples, names)
+    pairs = [read_pair(item) for item in sample(samples, count, 0)]
+    return [(image, truth_of(mask)) for image, mask in pairs]
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    label_map: LabelMap
+    logits: npt.NDArray[np.float32] | None
+
+
+@dataclass(slots=True)
+class _Sums:
+    stage: Stage
+    classes: int
+    largest: float = 0.0
+    errors: float = 0.0
+    values: int = 0
+    same: int = 0
+    pixels: int = 0
+    matrix: metrics.Matrix | None = field(default=None)
+
+    def add(self, answer: _Answer, reference: _Answer, truth: LabelMap | None) -> None:
+        if answer.logits is not None and reference.logits is not None:
+            difference = np.abs(answer.logits - reference.logits)
+            self.largest = max(self.largest, float(difference.max()))
+            self.errors += float(difference.sum(dtype=np.float64))
+            self.values += difference.size
+        self.same += int((answer.label_map == reference.label_map).sum())
+        self.pixels += answer.label_map.size
+        if truth is not None:
+            one = metrics.confusion_matrix(truth, answer.label_map, self.classes)
+            self.matrix = one if self.matrix is None else self.matrix + one
+
+    def comparison(self) -> Comparison:
+        miou = None if self.matrix is None else float(metrics.mean_iou(self.matrix))
+        mean = self.errors / self.values if self.values else None
+        largest = self.largest if self.values else None
+        return Comparison(self.stage.file, self.stage.runtime, largest, mean, self.same / self.pixels, miou)
+
+
+def _answer(stage: Stage, segmenter: Segmenter, image: Image) -> _Answer:
+    """One frame through one stage: labels at the frame's size, logits [C, H, W] of its first input."""
+    inputs, geometry = segmenter.preprocess(image)
+    parts = [stage.infer(inputs[k : k + 1]) for k in range(len(inputs))]
+    outputs = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    logits = None
+    if stage.logits:
+        channels = 1 if stage.manifest.two_class else len(stage.manifest.classes)
+        logits = full_size(outputs[stage.logits][:1], channels)
+    return _Answer(segmenter.postprocess(outputs, geometry).label_map, logits)
+
+
+def _check(reference: Path, candidate: Path, first: Stage, second: Stage) -> list[str]:
+    """Notes on the pair; ModelError where the two cannot be compared."""
+    _check_alike(first.manifest, second.manifest)
+    origin = second.manifest.origin
+    parent = dict(origin.get("quantization", {})).get("parent_sha256") or origin.get("parent_sha256")
+    own = sha256_of(reference)
+    if parent and parent != own:
+        return [f"{candidate.name} was made from another file (sha256 {parent[:12]}, {reference.name} has {own[:12]})"]
+    return []
+
+
+def _check_alike(one: Manifest, other: Manifest) -> None:
+    for what, mine, theirs in (
+        ("inputs", (one.height, one.width, one.fit), (other.height, other.width, other.fit)),
+        ("classes", one.class_names, other.class_names),
+        ("tasks", one.task, other.task),
+    ):
+        if mine != theirs:
+            raise ModelError(f"the two files have other {what}", f"{mine} and {theirs}", "Export both alike")
