@@ -152,7 +152,7 @@ class EvaluatorBackend(Backend):
 
 
 def full_size(logits: npt.NDArray[np.float32], channels: int) -> npt.NDArray[np.float32]:
-    """Logits [1, C, h, w] as [channels, H, W]; those of a sub-pixel head are still blocks of r x r, C = channels r^2."""
+    """Logits [1, C, h, w] as [channels, H, W]; a sub-pixel head still gives blocks of r x r, C = channels r^2."""
     _, deep, height, width = logits.shape
     block = round((deep / channels) ** 0.5)
     spread = logits.reshape(channels, block, block, height, width).transpose(0, 3, 1, 4, 2)
