@@ -34,7 +34,7 @@ def calibrate(
     Args:
         model_path: a file by `edgeseg export`, fp32.
         frames: folder or clip, or a `FrameSet` that says more.
-        method: "minmax", "percentile", "entropy" or "mse".
+        method: "minmax", "moving-average", "percentile", "entropy" or "mse".
         out: JSON file for the table; not written when None.
         on_frame: called after each frame with the number of frames so far.
 

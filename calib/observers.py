@@ -1,7 +1,7 @@
 """Observers: what each one keeps of a tensor's values, and the range it picks for symmetric int8.
 
-A range is (low, high); int8 takes the larger magnitude T of both, in steps of T / 127. Min-max keeps the extremes. The
-others keep a histogram of magnitudes and give up rare large values for finer steps: percentile at a fixed share, MSE
+A range is (low, high); int8 takes the larger magnitude T of both, in steps of T / 127. Min-max keeps the extremes, the
+moving average those of a typical frame (as in training with rounded values: Jacob et al. 2018). The others keep a histogram of magnitudes and give up rare large values for finer steps: percentile at a fixed share, MSE
 at the least squared error, entropy at the least Kullback-Leibler divergence (Migacz, "8-bit inference with TensorRT",
 2017). All are streaming: memory does not grow with the number of frames.
 """
@@ -16,6 +16,7 @@ import numpy.typing as npt
 BINS = 4096
 LEVELS = 127  # largest int8 step of a symmetric scale
 PERCENTILE = 99.99
+MOMENTUM = 0.9
 # Thresholds tried as shares of the largest magnitude.
 _SHARES = np.linspace(0.2, 1.0, 161)
 
@@ -33,6 +34,16 @@ class MinMax:
     def range(self) -> tuple[float, float]:
         """(low, high) so far."""
         return float(self.low), float(self.high)
+
+
+class MovingAverage(MinMax):
+    """The smallest and the largest value of a frame, averaged over frames: `MOMENTUM` of what was, the rest of what is."""
+
+    def observe(self, values: npt.NDArray[np.float32]) -> None:
+        low, high = float(values.min()), float(values.max())
+        if self.low <= self.high:
+            low, high = (MOMENTUM * old + (1 - MOMENTUM) * new for old, new in ((self.low, low), (self.high, high)))
+        self.low, self.high = low, high
 
 
 class Magnitudes(MinMax):
@@ -120,6 +131,7 @@ def _top(counts: npt.NDArray[np.float64], width: float) -> float:
 
 METHODS: Mapping[str, Callable[[], MinMax]] = {
     "minmax": MinMax,
+    "moving-average": MovingAverage,
     "percentile": lambda: Magnitudes(percentile_threshold),
     "entropy": lambda: Magnitudes(entropy_threshold),
     "mse": lambda: Magnitudes(mse_threshold),

@@ -18,9 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--out", required=True, type=Path, metavar="RANGES.json", help="the table to write")
     parser.add_argument(
         "--method",
-        type=one_of("calibration method", ("minmax", "percentile", "entropy", "mse")),
+        type=one_of("calibration method", ("minmax", "moving-average", "percentile", "entropy", "mse")),
         metavar="METHOD",
-        help="minmax|percentile|entropy|mse (default mse)",
+        help="minmax|moving-average|percentile|entropy|mse (default mse)",
     )
     parser.add_argument("--split", metavar="NAME", help="only the pictures of this split of a data set")
     parser.add_argument("--stride", type=whole("stride", 1), default=1, metavar="N", help="every Nth picture")

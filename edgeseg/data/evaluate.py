@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ from edgeseg.drawing import draw_labels
 from edgeseg.errors import InputError, OutputError, UsageError, nearest
 from edgeseg.types import IGNORE_INDEX, ClassInfo, LabelMap, Result
 
+Item = TypeVar("Item")
 FORMATS = ("labels", "instances")
 FOREGROUND = 1
 
@@ -109,6 +110,7 @@ def evaluate(
     report_dir: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
     boundary_px: int | None = None,
+    count: int | None = None,
 ) -> EvalReport:
     """Segment every picture of a split and compare it with its label map at the picture's own size.
 
@@ -121,6 +123,7 @@ def evaluate(
         report_dir: folder for index.html and the ten worst pictures, each beside result and truth; made if missing.
         progress: called with (done, total) after each picture.
         boundary_px: outlines within so many pixels count as found, for `boundary_f`; None leaves it out.
+        count: at most so many pictures, spread over the split; all of them when None.
 
     Raises:
         UsageError: an unknown format.
@@ -128,7 +131,7 @@ def evaluate(
         OutputError: the report cannot be written.
     """
     names = tuple(info.name for info in segmenter.classes)
-    samples = list_samples(data, split)
+    samples = spread(list_samples(data, split), count)
     chosen, truth_of = truth_reader(data, samples, names, format)
     matrix = np.zeros((len(names), len(names)), np.int64)
     each: dict[str, float] = {}
@@ -153,6 +156,12 @@ def evaluate(
     if report_dir is not None:
         _write_report(segmenter, samples, report, report_dir, truth_of)
     return report
+
+
+def spread(items: Sequence[Item], count: int | None) -> list[Item]:
+    """At most `count` of `items`, evenly spread, in their order; all of them when None."""
+    chosen = len(items) if count is None else min(count, len(items))
+    return [items[place * len(items) // chosen] for place in range(chosen)]
 
 
 def truth_reader(

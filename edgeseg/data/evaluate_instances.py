@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from edgeseg.data.average_precision import Detections, Precision
-from edgeseg.data.evaluate import Model
+from edgeseg.data.evaluate import Model, spread
 from edgeseg.data.instance_pool import class_table
 from edgeseg.data.instances import Instances, list_instances
 from edgeseg.types import Result
@@ -51,7 +51,11 @@ class InstanceReport:
 
 
 def evaluate_instances(
-    segmenter: Model, data: Path, split: str, progress: Callable[[int, int], None] | None = None
+    segmenter: Model,
+    data: Path,
+    split: str,
+    progress: Callable[[int, int], None] | None = None,
+    count: int | None = None,
 ) -> InstanceReport:
     """Find the instances of every picture of a split and compare them with its labels.
 
@@ -60,12 +64,14 @@ def evaluate_instances(
         data: folder of the set; COCO's layout, or masks that number the instances of one class.
         split: name of the split.
         progress: called with (done, total) after each picture.
+        count: at most so many pictures, spread over the split; all of them when None.
 
     Raises:
         InputError: an unreadable set.
         UsageError: none of the set's classes is the model's, or no instance in any picture.
     """
-    samples, own = list_instances(data, split)
+    listed, own = list_instances(data, split)
+    samples = spread(listed, count)
     table = class_table(own, [info.name for info in segmenter.classes], str(data))
     collected = Precision()
     for done, sample in enumerate(samples, 1):

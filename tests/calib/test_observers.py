@@ -21,6 +21,13 @@ def test_minmax_keeps_the_extremes() -> None:
     assert observer.range() == (-2.0, 5.0)
 
 
+def test_the_moving_average_is_that_of_the_frames_extremes() -> None:
+    parts = [np.array([0.0, 4.0], np.float32), np.array([-2.0, 8.0], np.float32), np.array([-1.0, 2.0], np.float32)]
+    # By hand: 4 -> 0.9 * 4 + 0.1 * 8 = 4.4 -> 0.9 * 4.4 + 0.1 * 2 = 4.16; 0 -> -0.2 -> -0.28.
+    assert observed("moving-average", *parts).range() == pytest.approx((-0.28, 4.16))
+    assert observed("moving-average", parts[1]).range() == (-2.0, 8.0)
+
+
 def test_the_histogram_grows_without_losing_counts() -> None:
     rng = np.random.default_rng(0)
     parts = [rng.normal(0, width, 5000).astype(np.float32) for width in (0.1, 1, 30, 5)]
