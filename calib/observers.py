@@ -1,9 +1,10 @@
 """Observers: what each one keeps of a tensor's values, and the range it picks for symmetric int8.
 
-A range is (low, high); int8 takes the larger magnitude T of both, in steps of T / 127. Min-max keeps the extremes, the
-moving average those of a typical frame (as in training with rounded values: Jacob et al. 2018). The others keep a histogram of magnitudes and give up rare large values for finer steps: percentile at a fixed share, MSE
-at the least squared error, entropy at the least Kullback-Leibler divergence (Migacz, "8-bit inference with TensorRT",
-2017). All are streaming: memory does not grow with the number of frames.
+A range is (low, high); int8 takes the larger magnitude T of both, in steps of T / 127. Min-max keeps the extremes,
+the moving average those of a typical frame (as in training with rounded values: Jacob et al. 2018). The others keep a
+histogram of magnitudes and give up rare large values for finer steps: percentile at a fixed share, MSE at the least
+squared error, entropy at the least Kullback-Leibler divergence (Migacz, "8-bit inference with TensorRT", 2017). All
+are streaming: memory does not grow with the number of frames.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class MinMax:
 
 
 class MovingAverage(MinMax):
-    """The smallest and the largest value of a frame, averaged over frames: `MOMENTUM` of what was, the rest of what is."""
+    """The smallest and the largest value of a frame, averaged: `MOMENTUM` of what was, the rest of what is."""
 
     def observe(self, values: npt.NDArray[np.float32]) -> None:
         low, high = float(values.min()), float(values.max())
