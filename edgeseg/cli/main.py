@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from types import FrameType, ModuleType
 
 from edgeseg import __version__
-from edgeseg.cli import bench, calibrate, doctor, evaluate, export, later, models, quantize, run, train, verify
+from edgeseg.cli import bench, build, calibrate, doctor, evaluate, export, models, quantize, run, train, verify
 from edgeseg.cli.arguments import HelpText, Parser
 from edgeseg.errors import EdgeSegError, UsageError, nearest
 from edgeseg.packages import missing_package
@@ -26,6 +26,7 @@ VERBS: dict[str, ModuleType] = {
     "export": export,
     "calibrate": calibrate,
     "quantize": quantize,
+    "build": build,
     "verify": verify,
     "models": models,
     "doctor": doctor,
@@ -69,8 +70,6 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     verb = next((word for word in words if not word.startswith("-")), None)
     if verb is None and not {"-h", "--help", "--version"}.intersection(words):
         raise UsageError("no verb", " ".join(words), f"Give one of {', '.join(VERBS)}, or --help")
-    if verb in later.VERBS:
-        raise UsageError("not in this version", verb, f"There are {', '.join(VERBS)}")
     if verb is not None and verb not in VERBS:
         raise UsageError("unknown verb", verb, nearest(verb, VERBS))
     parser, verbs = build_parser()

@@ -17,8 +17,6 @@ ROOT = Path(__file__).resolve().parents[2]
 WRONG = {
     "no verb": ([], "no verb"),
     "unknown verb": (["rum", "demo"], "Did you mean 'run'?"),
-    "later verb": (["build", "model.onnx"], "not in this version"),
-    "later verb with options": (["build", "a", "-o", "b", "--precision", "fp16"], "not in this version"),
     "no source": (["run"], "SOURCE"),
     "unknown option": (["run", "demo", "--polcy", "all"], "Did you mean '--policy'?"),
     "abbreviated option": (["run", "demo", "--thresh", "0.5"], "Did you mean '--threshold'?"),

@@ -1,0 +1,70 @@
+"""`edgeseg build`: an ONNX file as a TensorRT or TensorRT-RTX engine, with a manifest beside it."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+HELP = "build an engine from an ONNX file"
+EXAMPLE = "edgeseg build model.int8.onnx -o model.engine --backend tensorrt-rtx"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `build`."""
+    from edgeseg.cli.arguments import add_json, names, one_of, whole
+
+    parser.add_argument("model", type=Path, metavar="MODEL.onnx", help="by edgeseg export or edgeseg quantize")
+    parser.add_argument("-o", "--out", required=True, type=Path, metavar="OUT.engine", help="the file to write")
+    parser.add_argument(
+        "--backend",
+        default="tensorrt",
+        type=one_of("backend that builds engines", ("tensorrt", "tensorrt-rtx")),
+        metavar="NAME",
+        help="tensorrt|tensorrt-rtx (default tensorrt); the latter builds without a GPU",
+    )
+    parser.add_argument(
+        "--precision",
+        type=one_of("precision", ("fp32", "fp16", "int8")),
+        metavar="P",
+        help="fp32|fp16|int8; as the file is typed unless given",
+    )
+    parser.add_argument("--plugin", type=Path, metavar="LIB", help="edgeseg's plugin library, for tensorrt")
+    parser.add_argument("--keep-float", type=names, default=(), metavar="A,B", help="nodes that stay in FP32")
+    parser.add_argument("--workspace-mb", type=whole("workspace", 1), metavar="N", help="largest scratch memory, MiB")
+    parser.add_argument("--max-batch", type=whole("batch", 1), default=1, metavar="N", help="pictures at once, at most")
+    parser.add_argument("--timing-cache", type=Path, metavar="FILE", help="what the builder measured, kept for later")
+    add_json(parser)
+
+
+def handle(args: argparse.Namespace) -> int:
+    """Build with a progress line."""
+    from edgeseg.cli.output import Progress, check_target, text_stream, write_json
+    from edgeseg.export.build_engine import build_engine
+
+    check_target(args.out)
+    check_target(args.json)
+    progress = Progress()
+    try:
+        manifest = build_engine(
+            args.model,
+            args.out,
+            args.backend,
+            args.precision,
+            args.plugin,
+            args.workspace_mb or 0,
+            (1, 1, args.max_batch),
+            args.timing_cache,
+            tuple(args.keep_float),
+            lambda phase, done, total: progress.show(f"{phase}: {done} of {total}"),
+        )
+    finally:
+        progress.clear()
+    engine = {key: value for key, value in manifest.origin["engine"].items() if not key.startswith("golden")}
+    write_json({"file": str(args.out), **engine}, args.json)
+    print(
+        f"{args.out}: {engine['library']} {engine['version']}, {engine['precision']}, {engine['layers']} layers, "
+        f"{engine['bytes'] / 1e6:.2f} MB in {engine['build_seconds']:.1f} s, for compute capability "
+        f"{engine['compute_capability']}",
+        file=text_stream(args.json),
+    )
+    return 0

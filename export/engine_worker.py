@@ -1,0 +1,179 @@
+"""Parses an ONNX file and builds an engine, in a process of its own: a vendor library that crashes takes only it along.
+
+What differs between TensorRT 10.3 to 11 and TensorRT-RTX stands here and nowhere else. It reads one JSON object on
+standard input (`Order` of `build_engine`) and writes JSON lines: {"progress": [phase, done, total]}, at last
+{"built": {...}} or {"refused": [kind, cause, seen, todo]}. Run by `edgeseg.export.build_engine`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any, TextIO
+
+MODULES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
+
+
+class Refused(Exception):
+    """What the other process raises as one of edgeseg's errors: kind ("model" or "backend"), cause, seen, todo."""
+
+
+def main() -> None:
+    """Build what standard input asks for."""
+    # What native code prints must not mix with the answer.
+    answers = open(sys.stdout.fileno(), "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stdout = sys.stderr
+    order = json.loads(sys.stdin.read())
+    try:
+        tell(answers, {"built": build(order, answers)})
+    except Refused as refusal:
+        tell(answers, {"refused": list(refusal.args)})
+
+
+def tell(answers: TextIO, body: dict[str, Any]) -> None:
+    """One line to the other process."""
+    answers.write(json.dumps(body) + "\n")
+    answers.flush()
+
+
+def build(order: dict[str, Any], answers: TextIO) -> dict[str, Any]:
+    """Write the engine; returns what its manifest says of it."""
+    trt: Any = __import__(MODULES[order["library"]])
+    logger = _logger(trt)
+    if order["plugin"]:
+        load_plugin(trt, order["plugin"])
+    builder = make_builder(trt, logger, order["library"])
+    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    parser = trt.OnnxParser(network, logger)
+    if not parser.parse(Path(order["onnx"]).read_bytes()):
+        told = "; ".join(parser.get_error(i).desc() for i in range(parser.num_errors))
+        raise Refused("model", "the parser does not take the model", told, "Export it again, or use another backend")
+    plugins = sum("PLUGIN" in str(network.get_layer(i).type) for i in range(network.num_layers))
+    if plugins < order["plugin_nodes"]:
+        seen = f"{plugins} of {order['plugin_nodes']} nodes"
+        todo = "Build the plugin for this version of TensorRT, or leave --plugin out"
+        raise Refused("model", "the parser did not take the plugin for its nodes", seen, todo)
+    config = configure(trt, builder, network, order)
+    config.progress_monitor = monitor = _monitor(trt, answers)
+    started = time.monotonic()
+    engine = builder.build_serialized_network(network, config)
+    if engine is None:
+        memory = any("memory" in line.lower() for line in logger.lines)
+        todo = "Lower --workspace-mb, or close what else uses the device" if memory else "Look at its log with --debug"
+        raise Refused("model", "no engine came out", logger.last(), todo)
+    content = bytes(engine)
+    Path(order["out"]).write_bytes(content)
+    keep_timing(config, order["timing_cache"])
+    return {
+        "version": trt.__version__,
+        "compute_capability": capability(trt, config),
+        "layers": network.num_layers,
+        "plugin_layers": plugins,
+        "bytes": len(content),
+        "build_seconds": round(time.monotonic() - started, 2),
+        "steps": monitor.steps,
+    }
+
+
+def make_builder(trt: Any, logger: Any, library: str) -> Any:
+    """A builder. TensorRT has none without a GPU: 10.15 and 11 give null, 10.6 ends the process."""
+    try:
+        builder = trt.Builder(logger)
+    except TypeError:
+        builder = None
+    if builder is None:
+        todo = "Build on the device, or with --backend tensorrt-rtx, which needs no GPU"
+        raise Refused("backend", f"{library} finds no GPU", logger.last(), todo)
+    return builder
+
+
+def load_plugin(trt: Any, path: str) -> None:
+    """Register the creators of a plugin library."""
+    trt.init_libnvinfer_plugins(trt.Logger(trt.Logger.ERROR), "")
+    if trt.get_plugin_registry().load_library(path) is None:
+        raise Refused("model", "the plugin library does not load", path, "Build it with make ext on this machine")
+
+
+def configure(trt: Any, builder: Any, network: Any, order: dict[str, Any]) -> Any:
+    """Workspace, timing cache, and a profile: batch from the smallest to the largest, the usual one in between."""
+    config = builder.create_builder_config()
+    if order["workspace_mb"]:
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, int(order["workspace_mb"]) << 20)
+    old = Path(order["timing_cache"]) if order["timing_cache"] else None
+    if old is not None:
+        config.set_timing_cache(config.create_timing_cache(old.read_bytes() if old.is_file() else b""), False)
+    profile = builder.create_optimization_profile()
+    for place in range(network.num_inputs):
+        tensor = network.get_input(place)
+        inner = tuple(tensor.shape)[1:]
+        profile.set_shape(tensor.name, *((count, *inner) for count in order["batch"]))
+    config.add_optimization_profile(profile)
+    return config
+
+
+def keep_timing(config: Any, path: str) -> None:
+    """Keep what the builder measured for the next build; not all libraries measure."""
+    cache = config.get_timing_cache() if path else None
+    if cache is not None:
+        part = Path(f"{path}.part")
+        part.write_bytes(bytes(cache.serialize()))
+        part.replace(path)
+
+
+def capability(trt: Any, config: Any) -> str:
+    """What the engine is for: "8.6", or the list that TensorRT-RTX builds for."""
+    if hasattr(config, "num_compute_capabilities"):
+        count = config.num_compute_capabilities
+        listed = [str(config.get_compute_capability(place)).rpartition(".")[2] for place in range(count)]
+        return ", ".join(name for name in listed if name != "NONE") or "8.0 and later, not 9.0"
+    return str(getattr(trt, "device_compute_capability", "of this device"))
+
+
+def _logger(trt: Any) -> Any:
+    class Lines(trt.ILogger):  # type: ignore[misc]
+        """Keeps warnings and errors, and shows them on standard error."""
+
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+            self.lines: list[str] = []
+
+        def log(self, severity: Any, message: str) -> None:
+            if severity in (trt.ILogger.INTERNAL_ERROR, trt.ILogger.ERROR, trt.ILogger.WARNING):
+                self.lines.append(message)
+                print(message, file=sys.stderr, flush=True)
+
+        def last(self) -> str:
+            return self.lines[-1] if self.lines else "it says nothing"
+
+    return Lines()
+
+
+def _monitor(trt: Any, answers: TextIO) -> Any:
+    class Steps(trt.IProgressMonitor):  # type: ignore[misc]
+        """Tells the other process of each step of the outermost phase."""
+
+        def __init__(self) -> None:
+            trt.IProgressMonitor.__init__(self)
+            self.phases: dict[str, int] = {}
+            self.steps = 0
+
+        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
+            if parent_phase is None:
+                self.phases[phase_name] = num_steps
+
+        def step_complete(self, phase_name: str, step: int) -> bool:
+            self.steps += 1
+            if phase_name in self.phases:
+                tell(answers, {"progress": [phase_name, step + 1, self.phases[phase_name]]})
+            return True
+
+        def phase_finish(self, phase_name: str) -> None:
+            self.phases.pop(phase_name, None)
+
+    return Steps()
+
+
+if __name__ == "__main__":
+    main()
