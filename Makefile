@@ -9,8 +9,9 @@ EXTRAS := train,export,openvino,tensorrt-rtx,dev
 LIGHT := $(VENV)/.installed-light
 FULL := $(VENV)/.installed-full
 INPUTS := setup.py pyproject.toml constraints.txt
-# Debian packages that real tests need: what the cv2 wheel with windows links to, and a display to open one on.
-SYSTEM_PACKAGES := libgl1 libglib2.0-0 libxcb1 libx11-6 libxext6 libsm6 libice6 xvfb
+# Debian packages that real tests need: what the cv2 wheel with windows links to, a display to open one on, and what
+# fetches TensorRT.
+SYSTEM_PACKAGES := libgl1 libglib2.0-0 libxcb1 libx11-6 libxext6 libsm6 libice6 xvfb maven
 
 export UV_PYTHON_DOWNLOADS := never
 export UV_HTTP_TIMEOUT ?= 300
@@ -22,7 +23,7 @@ endif
 INSTALL = $(UV) pip install --quiet --python $(BIN)/python --constraints constraints.txt
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint type format bench wheel test-pythons system-packages constraints clean
+.PHONY: help setup demo test lint type format bench wheel test-pythons tensorrt system-packages constraints clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -33,7 +34,7 @@ demo: $(if $(wildcard $(FULL)),$(FULL),$(LIGHT)) ## segment the clip that ships,
 	@show=$$($(BIN)/python -c 'from edgeseg.runtime.sinks.window import why_no_window as w; print("" if w() else "--show")'); \
 	$(BIN)/edgeseg run demo --save demo.mp4 $$show
 
-test: lint type ## everything CI checks: lint, types, all tests, and the tests without torch on each Python found
+test: lint type $(if $(CI),tensorrt) ## everything CI checks: lint, types, all tests, and those without torch on each Python
 	$(BIN)/python -m pytest
 	@$(MAKE) --no-print-directory test-pythons
 
@@ -58,6 +59,10 @@ wheel: $(FULL) ## build the wheel, install it into a fresh environment, run its 
 test-pythons: $(FULL) ## the same for each Python from 3.10 to 3.13 found here
 	@sh tests/wheel.sh $(UV) all
 
+tensorrt: $(FULL) ## full TensorRT (VERSION=10.6, 10.15 or 11.2, or all) into .tensorrt: to build against without a GPU
+	@for version in $(or $(VERSION),10.6 10.15 11.2); do \
+	  sh tests/tensorrt.sh $(UV) $(BIN)/python $$version .tensorrt/$$version || exit 1; done
+
 system-packages: ## Debian packages that real tests need (as root)
 	@command -v dpkg-query >/dev/null || { echo "error: no Debian system: dpkg-query is missing. Install what" \
 	  "$(SYSTEM_PACKAGES) stand for by hand." >&2; exit 1; }
@@ -66,14 +71,14 @@ system-packages: ## Debian packages that real tests need (as root)
 	if [ -z "$$missing" ]; then echo "system packages: all there"; exit 0; fi; \
 	[ "$$(id -u)" = 0 ] || { echo "error: only root installs system packages: missing are$$missing." \
 	  "Run sudo make system-packages." >&2; exit 1; }; \
-	echo "system packages for cv2 windows and a display to test them on:$$missing"; \
+	echo "system packages for cv2 windows, a display to test them on, and for make tensorrt:$$missing"; \
 	apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing
 
 constraints: $(UV) ## resolve constraints.txt anew
 	@sh tests/constraints.sh $(UV)
 
 clean: ## remove environments and what was built
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache demo.mp4
+	rm -rf $(VENV) .tensorrt build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache demo.mp4
 
 $(UV):
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 14))' || { echo "error: no fitting" \

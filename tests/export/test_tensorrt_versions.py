@@ -1,0 +1,74 @@
+"""The builder code against full TensorRT of three versions, as far as each goes without a GPU: it says there is none.
+
+`make tensorrt` fetches them. What needs a GPU (parsing, building, running) is not tried here; TensorRT-RTX parses and
+builds in test_build_engine.py.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from export_helpers import Exported
+
+from edgeseg.cli.main import main
+
+VERSIONS = ("10.6", "10.15", "11.2")
+FOLDER = Path(os.environ.get("EDGESEG_TENSORRT") or Path(__file__).resolve().parents[2] / ".tensorrt")
+# What the worker uses, and how it is spelt; printed by a process that has the library.
+USED = """
+import json
+import tensorrt as trt
+config = [name for name in ("add_optimization_profile", "create_timing_cache", "set_timing_cache", "get_timing_cache",
+                            "set_memory_pool_limit", "progress_monitor") if not hasattr(trt.IBuilderConfig, name)]
+print(json.dumps({
+    "version": trt.__version__,
+    "missing": config + [name for name in ("OnnxParser", "IProgressMonitor", "ILogger") if not hasattr(trt, name)],
+    "strongly_typed": int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED),
+    "workspace": str(trt.MemoryPoolType.WORKSPACE),
+    "plugin_layers": sorted(name for name in trt.LayerType.__members__ if "PLUGIN" in name),
+    "fp16_flag": hasattr(trt.BuilderFlag, "FP16"),
+    "registry": trt.get_plugin_registry() is not None,
+}))
+"""
+
+
+@pytest.fixture(params=VERSIONS)
+def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """One version, as the module `tensorrt` of child processes."""
+    version: str = request.param
+    site = FOLDER / version / "site"
+    if not (site.parent / "complete").is_file():
+        message = f"TensorRT {version} is not in {FOLDER}: run make tensorrt VERSION={version}"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    monkeypatch.setenv("PYTHONPATH", str(site))
+    monkeypatch.syspath_prepend(str(site))
+    return version
+
+
+def test_what_the_worker_uses_is_there(library: str) -> None:
+    done = subprocess.run([sys.executable, "-c", USED], capture_output=True, text=True, check=False, timeout=100)
+    assert done.returncode == 0, done.stderr
+    body = json.loads(done.stdout)
+    assert body["version"].startswith(library) and body["missing"] == [] and body["registry"]
+    # Flags go by their enumerators: the number changed with 11.
+    assert body["strongly_typed"] == (0 if library.startswith("11") else 1)
+    assert "PLUGIN_V3" in body["plugin_layers"]
+    assert body["fp16_flag"] == (not library.startswith("11"))
+
+
+def test_without_a_gpu_it_is_one_line_and_exit_code_4(
+    library: str, person: Exported, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "model.engine"
+    assert main(["build", str(person.path), "-o", str(out), "--backend", "tensorrt"]) == 4
+    err = capsys.readouterr().err
+    assert err.startswith("error: tensorrt finds no GPU: ") and err.count("\n") == 1
+    assert "--backend tensorrt-rtx" in err
+    assert list(tmp_path.iterdir()) == []
