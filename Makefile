@@ -59,7 +59,7 @@ wheel: $(FULL) ## build the wheel, install it into a fresh environment, run its 
 test-pythons: $(FULL) ## the same for each Python from 3.10 to 3.13 found here
 	@sh tests/wheel.sh $(UV) all
 
-tensorrt: $(FULL) ## full TensorRT (VERSION=10.6, 10.15 or 11.2, or all) into .tensorrt: to build against without a GPU
+tensorrt: $(FULL) ## full TensorRT into .tensorrt, to build against without a GPU; VERSION=10.6, 10.15 or 11.2 for one alone
 	@for version in $(or $(VERSION),10.6 10.15 11.2); do \
 	  sh tests/tensorrt.sh $(UV) $(BIN)/python $$version .tensorrt/$$version || exit 1; done
 

@@ -51,14 +51,20 @@ def card(name: str, about_file: Path) -> dict[str, Any]:
         "terms": " ".join(about["terms"].split()),
         "input": f"{manifest.height}x{manifest.width}, {manifest.fit}, uint8 BGR",
         "classes": list(manifest.class_names),
-        "recipe": f"recipes/{about_file.name.replace('.about', '')}",
+        "recipe": f"recipes/{about.get('recipe') or about_file.name.replace('.about', '')}",
         "intended_use": " ".join(about["intended_use"].split()),
         "limits": " ".join(about["limits"].split()),
         "data": about["data"],
         "files": files,
         "origin": origin,
-        "figures": {f"{row['precision']} {row['backend']}": row["figures"] for row in people or measured},
+        "figures": {_kind(row, bool(people)): row["figures"] for row in people or measured},
     }
+
+
+def _kind(row: Mapping[str, Any], people: bool) -> str:
+    """What a row of figures is of; those of people models hold every set."""
+    kind = f"{row['precision']} {row['backend']}"
+    return kind if people else f"{kind}, {row['figures']['data']} {row['figures']['split']}"
 
 
 def card_text(body: Mapping[str, Any]) -> str:
@@ -86,10 +92,10 @@ def card_text(body: Mapping[str, Any]) -> str:
 
 def figures_text(figures: Mapping[str, Any]) -> str:
     """Quality of a people model, one line a backend and precision; every metric of another one."""
-    if not all("nobody in view" in found for found in figures.values()):
+    if not figures or not all("nobody in view" in found for found in figures.values()):
         parts = ["In %. Printed again by `python benchmarks/accuracy.py`."]
         for kind, found in figures.items():
-            parts += [f"### {found['data']} {found['split']}, {found['images']} pictures: {kind}"]
+            parts += [f"### {kind}, {found['images']} pictures"]
             parts += accuracy_tables(found)
         return "\n\n".join(parts)
     sets = [name for name in next(iter(figures.values()), {}) if name != "nobody in view"]

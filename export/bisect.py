@@ -24,9 +24,9 @@ from edgeseg.manifest import PREVIOUS
 if TYPE_CHECKING:
     import onnx
 
-# Largest error of a node that computes as it should: float arithmetic in another order, or half's eleven bits. A layer
-# of an int8 file also rounds its weights, and a QuantizeLinear its input.
-LIMITS = {"fp32": 1e-3, "fp16": 0.02, "int8": 1e-3}
+# Largest error of a node that computes as it should: float arithmetic in another order. A layer of an int8 file also
+# rounds its weights, and a QuantizeLinear its input.
+LIMIT = 1e-3
 ROUNDING = {**dict.fromkeys(LAYERS, 0.35), "QuantizeLinear": 0.2}
 # A channel counts with at least this share of its tensor's mean magnitude: nearly empty ones would be all rounding.
 _FAINT = 0.3
@@ -60,8 +60,9 @@ def node_errors(
         images: inputs uint8 [1, H, W, 3] BGR.
 
     Raises:
-        ModelError: the two have no tensors in common.
+        ModelError: the two have no tensors in common, or weights of other shapes.
     """
+    _check_weights(reference, candidate)
     nodes = _matched(reference, candidate, images[0])
     names = [node.output[0] for node in nodes]
     pairs = _rounded(candidate, names)
@@ -89,8 +90,9 @@ def node_errors(
 def parting(errors: Sequence[NodeError], precision: str) -> NodeError | None:
     """The first node whose error is more than the candidate's precision explains."""
     for item in errors:
-        limit = ROUNDING.get(item.operator, LIMITS["int8"]) if precision == "int8" else LIMITS[precision]
-        if item.error > limit:
+        limit = ROUNDING.get(item.operator, LIMIT) if precision == "int8" else LIMIT
+        # Written so that an error that is no number is one.
+        if not item.error <= limit:
             return item
     return None
 
@@ -111,12 +113,23 @@ class _Sum:
         self.sizes: Any = 0.0
 
     def add(self, given: npt.NDArray[Any], wanted: npt.NDArray[Any]) -> None:
-        self.differences = self.differences + _squares(given - wanted)
-        self.sizes = self.sizes + _squares(wanted)
+        with np.errstate(invalid="ignore"):  # infinity less infinity
+            difference = np.where(given == wanted, np.float32(0), given - wanted)
+        self.differences = self.differences + _squares(difference)
+        # Detectors take logarithms of empty boxes: infinities, which say nothing of a size.
+        self.sizes = self.sizes + _squares(np.where(np.isfinite(wanted), wanted, np.float32(0)))
 
     def largest(self) -> float:
         floor = max(_FAINT**2 * float(np.mean(self.sizes)), 1e-20)
         return float(np.sqrt(np.max(self.differences / np.maximum(self.sizes, floor))))
+
+
+def _check_weights(reference: onnx.ModelProto, candidate: onnx.ModelProto) -> None:
+    own = {item.name: list(item.dims) for item in candidate.graph.initializer}
+    for item in reference.graph.initializer:
+        if item.name in own and own[item.name] != list(item.dims):
+            seen = f"{item.name}: {list(item.dims)} and {own[item.name]}"
+            raise ModelError("the files hold other networks", seen, "Give two files of one network")
 
 
 def _matched(
@@ -124,7 +137,12 @@ def _matched(
 ) -> list[onnx.NodeProto]:
     """The candidate's nodes whose first output is a float tensor that the reference has too."""
     made = {name for node in reference.graph.node for name in node.output}
-    nodes = [node for node in candidate.graph.node if node.output and node.output[0] in made]
+    nodes = [
+        node
+        for node in candidate.graph.node
+        # A pair's output belongs to its QuantizeLinear.
+        if node.output and node.output[0] in made and node.op_type != "DequantizeLinear"
+    ]
     values = tap(reference, [node.output[0] for node in nodes])(image) if nodes else []
     nodes = [node for node, value in zip(nodes, values, strict=True) if value.dtype == np.float32]
     if not nodes:

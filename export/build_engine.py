@@ -31,6 +31,7 @@ from edgeseg.runtime.backends import known
 
 MANIFEST_SUFFIX = ".json"
 Progress = Callable[[str, int, int], None]  # phase, steps done, steps in all
+_KINDS = {"model": ModelError, "backend": BackendError, "input": InputError}
 # What native libraries say where there is no GPU; 10.6 says it and ends the process.
 _NO_GPU = ("CUDA initialization failure", "no CUDA-capable device", "CUDA driver")
 
@@ -140,7 +141,7 @@ def check_library(library: str, plugin: Path | None) -> None:
         todo = "Leave --plugin out: the function body is built"
         raise UsageError("TensorRT-RTX takes no plugins, and a routed one ends its process", plugin, todo)
     if plugin is not None and not plugin.is_file():
-        raise InputError("no such plugin library", plugin, "Build it with make ext")
+        raise InputError("no such plugin library", plugin, "Give its path, or leave --plugin out")
     if find_spec(MODULES[library]) is None:
         extra = known()[library].extra
         raise BackendError(f"{library} is not installed", library, f"Install it with pip install 'edgeseg[{extra}]'")
@@ -163,6 +164,8 @@ def typed(
         raise ModelError(f"{wanted} cannot be built from this file", f"{model} is {manifest.precision}", todo)
     if wanted != "fp32":
         to_half(proto, keep_float)
+    elif keep_float:
+        raise UsageError("everything is in FP32 already", ", ".join(keep_float), "Leave --keep-float out")
     nodes = sum(is_step(node) for node in proto.graph.node) if plugin else 0
     return proto.SerializeToString(), dataclasses.replace(manifest, precision=wanted), nodes
 
@@ -193,7 +196,7 @@ def run_worker(order: Order, progress: Progress | None = None) -> dict[str, Any]
         lines = [line.strip() for line in log.read().splitlines() if line.strip()]
     if "refused" in answer:
         kind, cause, seen, todo = answer["refused"]
-        raise {"model": ModelError, "backend": BackendError}[kind](cause, seen, todo)
+        raise _KINDS[kind](cause, seen, todo)
     told = next((line for line in reversed(lines) if any(word in line for word in _NO_GPU)), None)
     if told:
         todo = "Build on the device, or with --backend tensorrt-rtx, which needs no GPU"

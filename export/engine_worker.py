@@ -7,7 +7,9 @@ standard input (`Order` of `build_engine`) and writes JSON lines: {"progress": [
 
 from __future__ import annotations
 
+import ctypes
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -17,14 +19,14 @@ MODULES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
 
 
 class Refused(Exception):
-    """What the other process raises as one of edgeseg's errors: kind ("model" or "backend"), cause, seen, todo."""
+    """What the other process raises as an error of edgeseg: kind (model, backend or input), cause, seen, todo."""
 
 
 def main() -> None:
     """Build what standard input asks for."""
-    # What native code prints must not mix with the answer.
-    answers = open(sys.stdout.fileno(), "w", encoding="utf-8", closefd=False)  # noqa: SIM115
-    sys.stdout = sys.stderr
+    # What native code prints, on the file descriptor itself, must not mix with the answer.
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
     order = json.loads(sys.stdin.read())
     try:
         tell(answers, {"built": build(order, answers)})
@@ -40,7 +42,10 @@ def tell(answers: TextIO, body: dict[str, Any]) -> None:
 
 def build(order: dict[str, Any], answers: TextIO) -> dict[str, Any]:
     """Write the engine; returns what its manifest says of it."""
-    trt: Any = __import__(MODULES[order["library"]])
+    try:
+        trt: Any = __import__(MODULES[order["library"]])
+    except ImportError as error:
+        raise Refused("backend", f"{order['library']} does not load", str(error), "Install it again") from None
     logger = _logger(trt)
     if order["plugin"]:
         load_plugin(trt, order["plugin"])
@@ -61,14 +66,14 @@ def build(order: dict[str, Any], answers: TextIO) -> dict[str, Any]:
     engine = builder.build_serialized_network(network, config)
     if engine is None:
         memory = any("memory" in line.lower() for line in logger.lines)
-        todo = "Lower --workspace-mb, or close what else uses the device" if memory else "Look at its log with --debug"
+        todo = "Lower --workspace-mb, or close what else uses the device" if memory else "Try another precision"
         raise Refused("model", "no engine came out", logger.last(), todo)
     content = bytes(engine)
     Path(order["out"]).write_bytes(content)
     keep_timing(config, order["timing_cache"])
     return {
         "version": trt.__version__,
-        "compute_capability": capability(trt, config),
+        "compute_capability": capability(config),
         "layers": network.num_layers,
         "plugin_layers": plugins,
         "bytes": len(content),
@@ -93,7 +98,7 @@ def load_plugin(trt: Any, path: str) -> None:
     """Register the creators of a plugin library."""
     trt.init_libnvinfer_plugins(trt.Logger(trt.Logger.ERROR), "")
     if trt.get_plugin_registry().load_library(path) is None:
-        raise Refused("model", "the plugin library does not load", path, "Build it with make ext on this machine")
+        raise Refused("model", "the plugin library does not load", path, "Build it for this version of TensorRT")
 
 
 def configure(trt: Any, builder: Any, network: Any, order: dict[str, Any]) -> Any:
@@ -103,7 +108,7 @@ def configure(trt: Any, builder: Any, network: Any, order: dict[str, Any]) -> An
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, int(order["workspace_mb"]) << 20)
     old = Path(order["timing_cache"]) if order["timing_cache"] else None
     if old is not None:
-        config.set_timing_cache(config.create_timing_cache(old.read_bytes() if old.is_file() else b""), False)
+        config.set_timing_cache(config.create_timing_cache(_old_timing(old)), False)
     profile = builder.create_optimization_profile()
     for place in range(network.num_inputs):
         tensor = network.get_input(place)
@@ -113,22 +118,42 @@ def configure(trt: Any, builder: Any, network: Any, order: dict[str, Any]) -> An
     return config
 
 
+def _old_timing(path: Path) -> bytes:
+    try:
+        return path.read_bytes() if path.exists() else b""
+    except OSError as error:
+        raise Refused("input", "cannot read the timing cache", f"{path} ({error.strerror})", "Give another") from None
+
+
 def keep_timing(config: Any, path: str) -> None:
-    """Keep what the builder measured for the next build; not all libraries measure."""
+    """Keep what the builder measured for the next build; not all libraries measure. An engine is worth more than it."""
     cache = config.get_timing_cache() if path else None
-    if cache is not None:
-        part = Path(f"{path}.part")
-        part.write_bytes(bytes(cache.serialize()))
-        part.replace(path)
+    part = Path(f"{path}.part")
+    try:
+        if cache is not None:
+            part.write_bytes(bytes(cache.serialize()))
+            part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        print(f"cannot keep the timing cache: {path} ({error.strerror})", file=sys.stderr, flush=True)
 
 
-def capability(trt: Any, config: Any) -> str:
-    """What the engine is for: "8.6", or the list that TensorRT-RTX builds for."""
+def capability(config: Any) -> str:
+    """What the engine is for: that of the first GPU, such as "8.7", or what TensorRT-RTX builds for."""
     if hasattr(config, "num_compute_capabilities"):
         count = config.num_compute_capabilities
         listed = [str(config.get_compute_capability(place)).rpartition(".")[2] for place in range(count)]
         return ", ".join(name for name in listed if name != "NONE") or "8.0 and later, not 9.0"
-    return str(getattr(trt, "device_compute_capability", "of this device"))
+    major, minor = (_device_attribute(number) for number in (75, 76))
+    return f"{major}.{minor}"
+
+
+def _device_attribute(number: int) -> int:
+    """An attribute of the first device by CUDA's driver, which a builder that works has loaded (CUdevice_attribute)."""
+    driver, value = ctypes.CDLL("libcuda.so.1"), ctypes.c_int()
+    if driver.cuInit(0) or driver.cuDeviceGetAttribute(ctypes.byref(value), number, 0):
+        raise Refused("backend", "the GPU does not say what it is", number, "Look at nvidia-smi")
+    return value.value
 
 
 def _logger(trt: Any) -> Any:

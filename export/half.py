@@ -24,6 +24,7 @@ _ARITHMETIC = ("Cast", "Constant", "ConstantOfShape", "Range", "Shape", "Size")
 # Inputs that are float32 whatever the others are: Resize's region and scales.
 _FLOAT_INPUTS = {"Resize": (1, 2)}
 _OUTSIDE = ("camera.", "labels.")
+_PAIRS = ("QuantizeLinear", "DequantizeLinear")
 LARGEST = float(np.finfo(np.float16).max)
 
 
@@ -46,10 +47,13 @@ def to_half(model: onnx.ModelProto, keep_float: Collection[str] = ()) -> None:
         if name not in names:
             raise UsageError("no node of that name", name, nearest(name, names))
     if not any(name.startswith(_OUTSIDE[1]) for name in names):
-        raise ModelError("only semantic models are built in half precision", graph.name, "Build it in fp32")
+        raise ModelError("only semantic models are built in half precision", graph.name, "Build its fp32 file in fp32")
     floats = _float_tensors(model)
     inside = [
-        not node.name.startswith(_OUTSIDE) and node.op_type not in _ARITHMETIC and node.name not in keep_float
+        # The pair on the picture is named after the camera, but belongs to the first convolution.
+        (not node.name.startswith(_OUTSIDE) or node.op_type in _PAIRS)
+        and node.op_type not in _ARITHMETIC
+        and node.name not in keep_float
         for node in graph.node
     ]
     halves = {

@@ -46,7 +46,7 @@ def build_instances(model: nn.Module, manifest: Manifest) -> onnx.ModelProto:
     from edgeseg.export.static_detector import StaticDetector
     from edgeseg.export.trace import trace
 
-    manifest = _fitted(model, manifest)
+    manifest = fitted(model, manifest)
     folded = copy.deepcopy(model).eval().float().cpu()
     static = StaticDetector(folded, manifest.height, manifest.width, manifest.max_detections)  # type: ignore[arg-type]
     pairs = fold.norm_pairs(static, torch.zeros(1, 3, manifest.height, manifest.width))
@@ -61,7 +61,8 @@ def build_instances(model: nn.Module, manifest: Manifest) -> onnx.ModelProto:
     return proto
 
 
-def _fitted(model: Any, manifest: Manifest) -> Manifest:
+def fitted(model: Any, manifest: Manifest) -> Manifest:
+    """The manifest with what an instance network gives; errors as `build_instances`."""
     rows = manifest.max_detections or int(model.detector.roi_heads.detections_per_img)
     classes = int(model.detector.roi_heads.box_predictor.cls_score.out_features)
     if classes != len(manifest.classes):

@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from edgeseg.calib.ranges import Ranges
-from edgeseg.errors import LimitError
 from edgeseg.export.quantize import Quantized, quantize
 from edgeseg.runtime.backends.cache import cache_folder, trim, write_aside
 
@@ -45,6 +44,8 @@ class Limited:
         score_fp32, score_int8: of the two files, 0 to 1.
         layers: the sweep, costliest first; empty where the limit held at once.
         kept: layers that stay in float because of it.
+
+    Where the limit does not hold, `drop_points` is above it, and all layers but one are in float.
     """
 
     made: Quantized
@@ -76,9 +77,6 @@ def limit_drop(
         score: of a file.
         limit: points.
         sweep: finds what each of some layers costs; asked only where the limit does not hold at once.
-
-    Raises:
-        LimitError: it does not hold even with all layers but one in float; the last file stays.
     """
     whole = score(model)
 
@@ -97,9 +95,8 @@ def limit_drop(
 
     fails, count = 0, 1
     while (best := keeping(count)).drop_points > limit:
-        if count == len(names) - 1:
-            todo = "Calibrate on more or other frames, or train on rounded values (int8_from in the recipe)"
-            raise LimitError(f"int8 loses more than {limit:g} points", f"{best.drop_points:.2f}", todo)
+        if count >= len(names) - 1:
+            return best
         fails, count = count, min(2 * count, len(names) - 1)
     while count - fails > 1:
         middle = (count + fails) // 2
@@ -118,6 +115,7 @@ def sweep_layers(
     layers: Sequence[str],
     score: Score,
     measured_on: str,
+    always_float: Collection[str] = (),
     on_layer: Callable[[int, int], None] | None = None,
 ) -> list[LayerDrop]:
     """What each layer costs alone in int8, in their order.
@@ -127,10 +125,11 @@ def sweep_layers(
         ranges: its table.
         layers: names of convolutions, linear layers and fused steps.
         score: of a file.
-        measured_on: says on what `score` looks; with the ranges' fingerprint, the name under which a sweep is kept.
+        measured_on: says on what `score` looks, see `fingerprint`; the sweep is kept under it and the ranges' own.
+        always_float: layers beside those, which stay in float in every attempt.
         on_layer: called after each layer with (done, total).
     """
-    key = json.dumps([ranges.fingerprint, measured_on, sorted(layers)])
+    key = json.dumps([ranges.fingerprint, measured_on, sorted(layers), sorted(always_float)])
     path = cache_folder() / "sensitivity" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
     try:
         body = json.loads(path.read_text(encoding="utf-8"))
@@ -141,7 +140,7 @@ def sweep_layers(
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "one.int8.onnx"
         for number, layer in enumerate(layers, 1):
-            quantize(model, ranges, out, [other for other in layers if other != layer])
+            quantize(model, ranges, out, [*always_float, *(other for other in layers if other != layer)])
             found.append(LayerDrop(layer, 100 * (whole - score(out))))
             if on_layer:
                 on_layer(number, len(layers))
@@ -151,3 +150,12 @@ def sweep_layers(
     except OSError:
         pass  # measured again the next time: slower, nothing else
     return found
+
+
+def fingerprint(data: Path, *more: object) -> str:
+    """sha256 over names, sizes and times of a folder's files, and over what else is given."""
+    digest = hashlib.sha256(repr(more).encode())
+    for path in sorted(path for path in data.rglob("*") if path.is_file()):
+        known = path.stat()
+        digest.update(f"{path.relative_to(data)} {known.st_size} {known.st_mtime_ns}\n".encode())
+    return digest.hexdigest()

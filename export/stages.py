@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from edgeseg.calib.model_file import read_model
 from edgeseg.export.from_checkpoint import CHECKPOINT_SUFFIXES, load_for_export
+from edgeseg.export.instances import fitted
 from edgeseg.manifest import METADATA_KEY, Manifest
 from edgeseg.runtime.backends import installed, load_backend
 from edgeseg.runtime.backends.base import Backend, first_inputs
@@ -70,14 +71,15 @@ def open_stages(path: Path, evaluator: bool = False) -> Iterator[list[Stage]]:
     """
     with ExitStack() as stack:
         if path.suffix in CHECKPOINT_SUFFIXES:
-            yield [Stage(path.name, "torch", TorchBackend(path), "logits")]
+            backend = TorchBackend(path)
+            yield [Stage(path.name, "torch", backend, "" if backend.manifest.task == "instance" else "logits")]
             return
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         opened, name = with_logits(path, folder / path.name)
         stages = [
-            Stage(path.name, backend, stack.enter_context(load_backend(opened, backend)), name)
-            for backend in installed()
-            if backend in ("onnxruntime", "openvino")
+            Stage(path.name, runtime, stack.enter_context(load_backend(opened, runtime)), name)
+            for runtime in installed()
+            if runtime in ("onnxruntime", "openvino")
         ]
         if evaluator:
             stages.append(Stage(path.name, "reference evaluator", EvaluatorBackend(opened), name))
@@ -117,7 +119,8 @@ class TorchBackend(Backend):
     name, device = "torch", "CPU"
 
     def __init__(self, path: Path) -> None:
-        self.model, self.manifest = load_for_export(path)
+        self.model, manifest = load_for_export(path)
+        self.manifest = fitted(self.model, manifest) if manifest.task == "instance" else manifest
         self.details: dict[str, Any] = {}
 
     def infer(self, inputs: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:

@@ -6,6 +6,7 @@ and mIoU of each where there is a truth
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -72,8 +73,22 @@ class Report:
         return min((stage.agreement for stage in self.stages), default=1.0)
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
+        """For JSON, which has no numbers that are none: those are null."""
+
+        def known(value: Any) -> Any:
+            if isinstance(value, dict):
+                return {key: known(inner) for key, inner in value.items()}
+            if isinstance(value, (list, tuple)):
+                return [known(inner) for inner in value]
+            return None if isinstance(value, float) and not math.isfinite(value) else value
+
+        found: dict[str, Any] = known(asdict(self))
+        return found
+
+    @property
+    def finite(self) -> bool:
+        """False where a stage's logits hold something that is no number."""
+        return all(math.isfinite(stage.max_error or 0.0) for stage in (self.reference, *self.stages))
 
 
 def verify(
@@ -137,7 +152,8 @@ def bisect(reference: Path, candidate: Path, frames: Sequence[Frame]) -> tuple[N
     _check_alike(wanted, manifest)
     prepare = Preprocessor(manifest)
     errors = node_errors(known, model, [prepare(image)[0][:1] for image, _ in frames])
-    return parting(errors, manifest.precision), sorted(errors, key=lambda item: -item.error)
+    worst = sorted(errors, key=lambda item: -math.inf if math.isnan(item.error) else -item.error)
+    return parting(errors, manifest.precision), worst
 
 
 def read_frames(source: Path, split: str | None, count: int, names: Sequence[str]) -> list[Frame]:
@@ -178,7 +194,8 @@ class _Sums:
     def add(self, answer: _Answer, reference: _Answer, truth: LabelMap | None) -> None:
         if answer.logits is not None and reference.logits is not None:
             difference = np.abs(answer.logits - reference.logits)
-            self.largest = max(self.largest, float(difference.max()))
+            # A value that is no number stays one, other than with max().
+            self.largest = float(np.maximum(self.largest, difference.max()))
             self.errors += float(difference.sum(dtype=np.float64))
             self.values += difference.size
         self.same += int((answer.label_map == reference.label_map).sum())
@@ -209,8 +226,12 @@ def _answer(stage: Stage, segmenter: Segmenter, image: Image) -> _Answer:
 def _check(reference: Path, candidate: Path, first: Stage, second: Stage) -> list[str]:
     """Notes on the pair; ModelError where the two cannot be compared."""
     _check_alike(first.manifest, second.manifest)
-    origin = second.manifest.origin
-    parent = dict(origin.get("quantization", {})).get("parent_sha256") or origin.get("parent_sha256")
+    origin, key = second.manifest.origin, "parent_sha256"
+    if first.runtime == "torch":
+        # An int8 file remembers the checkpoint of the file that it was made from.
+        parent = origin.get("checkpoint_sha256")
+    else:
+        parent = dict(origin.get("quantization", {})).get(key) or origin.get(key)
     own = sha256_of(reference)
     if parent and parent != own:
         return [f"{candidate.name} was made from another file (sha256 {parent[:12]}, {reference.name} has {own[:12]})"]

@@ -44,7 +44,7 @@ def main() -> int:
     """Make the zoo's files of one run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("--data", type=Path, required=True, help="the folder that the recipe's paths start from")
+    parser.add_argument("--data", type=Path, required=True, help="the folder that the .about.yaml's paths start from")
     parser.add_argument("--method", default="mse", help="how ranges are chosen")
     args = parser.parse_args()
     try:
@@ -54,8 +54,10 @@ def main() -> int:
             frames = Path(folder) / "frames"
             frames.mkdir()
             link_pictures(args.data, about["calibrated_on"], frames)
+            # Before the first file of the zoo is written.
+            commit = revision()
             for name, (height, width) in about["ships"].items():
-                ship(args.checkpoint, name, (height, width), frames, args.method)
+                ship(args.checkpoint, name, (height, width), frames, args.method, commit)
     except EdgeSegError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
@@ -70,7 +72,7 @@ def link_pictures(data: Path, sets: list[str], folder: Path) -> None:
             (folder / f"{Path(path).name}-{sample.image.name}").symlink_to(sample.image.resolve())
 
 
-def ship(checkpoint: Path, name: str, size: tuple[int, int], frames: Path, method: str) -> None:
+def ship(checkpoint: Path, name: str, size: tuple[int, int], frames: Path, method: str, commit: str = "") -> None:
     """Export, calibrate and quantize one model into its folder of the zoo."""
     folder = ZOO / name
     folder.mkdir(parents=True, exist_ok=True)
@@ -79,7 +81,7 @@ def ship(checkpoint: Path, name: str, size: tuple[int, int], frames: Path, metho
         pictures = [image for image, _ in FrameSet(frames, count=EQUALIZED_ON).inputs(manifest)]
         rgb = np.concatenate(pictures)[..., ::-1].transpose(0, 3, 1, 2)
         equalize(network, normalize(torch.from_numpy(np.ascontiguousarray(rgb)), network))
-    origin = dict(manifest.origin) | {"revision": revision()}
+    origin = dict(manifest.origin) | {"revision": commit or revision()}
     report = export_onnx(network, dataclasses.replace(manifest, name=name, origin=origin), folder / "model.onnx")
     ranges = calibrate(folder / "model.onnx", FrameSet(frames, count=None), method)
     # Biases are not corrected: on the validation sets that lost more than it gave after training on rounded values.

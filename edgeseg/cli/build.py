@@ -42,6 +42,7 @@ def handle(args: argparse.Namespace) -> int:
     from edgeseg.export.build_engine import build_engine
 
     check_target(args.out)
+    check_target(args.timing_cache)
     check_target(args.json)
     progress = Progress()
     try:

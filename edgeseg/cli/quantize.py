@@ -45,7 +45,7 @@ def handle(args: argparse.Namespace) -> int:
     import dataclasses
 
     from edgeseg.cli.output import check_target, text_stream, write_json
-    from edgeseg.errors import UsageError
+    from edgeseg.errors import LimitError, UsageError
     from edgeseg.export.quantize import quantize
     from edgeseg.runtime.segmenter import manifest_of
 
@@ -77,6 +77,9 @@ def handle(args: argparse.Namespace) -> int:
         lines += [layer_table(limited)] if limited.layers else []
     write_json(figures, args.json)
     print("\n".join(lines), file=text_stream(args.json))
+    if limited and limited.drop_points > args.max_drop:
+        todo = "Calibrate on more or other frames, or train on rounded values (int8_from in the recipe)"
+        raise LimitError(f"int8 loses more than {args.max_drop:g} points", f"{limited.drop_points:.2f}", todo)
     return 0
 
 
@@ -86,19 +89,19 @@ def hold_limit(args: argparse.Namespace, make: Callable[[Collection[str]], Quant
 
     from edgeseg.calib.ranges import Ranges
     from edgeseg.cli.output import Progress
-    from edgeseg.export.sensitivity import LayerDrop, limit_drop, sweep_layers
+    from edgeseg.export.sensitivity import LayerDrop, fingerprint, limit_drop, sweep_layers
 
     progress = Progress()
 
     def sweep(layers: Sequence[str]) -> list[LayerDrop]:
         quick = partial(score, data=args.data, split=args.split, count=SWEPT_ON)
-        place = f"{args.data.resolve()} {args.split} {SWEPT_ON}"
         return sweep_layers(
             args.model,
             Ranges.load(args.ranges),
             layers,
             quick,
-            place,
+            fingerprint(args.data, args.split, SWEPT_ON),
+            args.keep_float,
             lambda done, total: progress.show(f"sweep: {done} of {total} layers"),
         )
 

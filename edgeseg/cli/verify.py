@@ -69,6 +69,8 @@ def handle(args: argparse.Namespace) -> int:
     if report.parts_at is not None:
         seen = f"{report.parts_at.node} ({report.parts_at.operator}, error {report.parts_at.error:.3g})"
         raise LimitError("the files part at a node", seen, "Look at that layer, or export and quantize again")
+    if not report.finite:
+        raise LimitError("logits are not finite", args.candidate, "Find the node with --bisect")
     if report.agreement < least:
         todo = "Find the node with --bisect, or calibrate on other frames"
         raise LimitError(f"fewer than {least:.1%} of the labels agree", f"{report.agreement:.2%}", todo)

@@ -7,17 +7,42 @@ moved, as by a fast camera, with the truth where it was.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 
 from edgeseg.data.geometric import Field, Geometric, random_matrix, warp, warp_mask
+from edgeseg.errors import UsageError
 from edgeseg.types import Image, LabelMap, Probability
 
 # A network's answer has soft borders; standard deviation in pixels of the target.
 SOFT_PX = 0.8
+
+
+@dataclass(frozen=True, slots=True)
+class SmallMove(Geometric):
+    """What lies between two frames; see `Geometric`."""
+
+    plain: float = 0.0
+    rotate_deg: float = 5.0
+    shear: float = 0.04
+    zoom: tuple[float, float] = (0.93, 1.08)
+    aspect: float = 1.06
+    shift: float = 0.03
+    flip: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class LargeMove(Geometric):
+    """What makes a memory worthless; see `Geometric`."""
+
+    plain: float = 0.0
+    rotate_deg: float = 45.0
+    shear: float = 0.3
+    zoom: tuple[float, float] = (0.5, 2.0)
+    shift: float = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +61,16 @@ class Memory:
     empty: float = 0.25
     moved: float = 0.35
     wrong: float = 0.15
-    small: Geometric = Geometric(0.0, rotate_deg=5.0, shear=0.04, zoom=(0.93, 1.08), aspect=1.06, shift=0.03, flip=0.0)
-    large: Geometric = Geometric(0.0, rotate_deg=45.0, shear=0.3, zoom=(0.5, 2.0), aspect=1.6, shift=0.5, flip=0.5)
+    small: SmallMove = field(default_factory=SmallMove)
+    large: LargeMove = field(default_factory=LargeMove)
     bend: float = 0.5
     bend_px: float = 3.0
+
+    def __post_init__(self) -> None:
+        shares = (self.empty, self.moved, self.wrong)
+        if min(shares) < 0 or sum(shares) > 1 + 1e-9:
+            todo = "Give shares from 0 that are 1 at most together"
+            raise UsageError("impossible shares of memories", f"empty, moved, wrong: {shares}", todo)
 
 
 def remember(

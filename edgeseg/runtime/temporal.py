@@ -104,10 +104,6 @@ class Memory:
         """Keep a frame's answer and how the frame got to the model's size."""
         self._last, self._geometry = probability, geometry
 
-    def reset(self) -> None:
-        """Forget; see `Smoother.reset`."""
-        self._last = None
-
 
 def _entropy_squared() -> npt.NDArray[np.float32]:
     p = np.arange(256) / 255

@@ -62,7 +62,7 @@ class SemanticTask:
         loss = self.criterion(logits, center_crop(masks, logits.shape[-2], logits.shape[-1]).long())
         if self.teachers:
             with torch.no_grad():
-                taught = [teacher(x[:, : teacher.in_channels]) for teacher in self.teachers]
+                taught = [teacher(_seen_by(teacher, x)) for teacher in self.teachers]
             loss = loss + self.recipe.distill * distillation(logits, taught)
         return loss
 
@@ -78,6 +78,14 @@ class SemanticTask:
             answer(network, *pool[index], self.recipe.size) for pool in self.val.values() for index in spread(len(pool))
         )
         draw_samples(shown, classes, path)
+
+
+def _seen_by(teacher: SemanticNetwork, x: Tensor) -> Tensor:
+    """The student's input as a teacher takes it: without a memory, or with an empty one."""
+    missing = teacher.in_channels - x.shape[1]
+    if missing > 0:
+        return torch.cat([x, torch.zeros_like(x[:, :missing])], dim=1)
+    return x[:, : teacher.in_channels]
 
 
 def _frozen(network: SemanticNetwork) -> SemanticNetwork:

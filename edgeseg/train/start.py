@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from edgeseg.data.memory import remember
 from edgeseg.errors import UsageError
 from edgeseg.models.base import Encoded, EncodedNetwork, Network
 from edgeseg.models.encoders.base import Encoder, dilate
@@ -38,6 +39,9 @@ def start(network: Network, recipe: Recipe, data: Path, maker: PictureMaker, tra
         InputError: the ImageNet checkpoint cannot be read.
         UsageError: `init` has another decoder, or a narrower or shorter encoder.
     """
+    if trained is not None and trained.in_channels > network.in_channels:
+        todo = "Start from a network without, or take unet_video"
+        raise UsageError("init has a memory, which the recipe's network has not", recipe.init, todo)
     if trained is not None and _fits(trained.state_dict(), network.state_dict()):
         network.load_state_dict(trained.state_dict())
     elif trained is not None:
@@ -93,11 +97,16 @@ def _fill(network: Encoded, encoder: Encoder, recipe: Recipe, maker: PictureMake
 
 
 def pictures(network: Network | Encoded, recipe: Recipe, maker: PictureMaker) -> Tensor:
-    """float32 [PICTURES, 3, H, W] at the recipe's size, normalized."""
-    made = [
-        maker(np.random.default_rng([recipe.seed, FIRST_NUMBER + k]), recipe.size)[0][:, :, ::-1].transpose(2, 0, 1)
-        for k in range(PICTURES)
-    ]
+    """float32 [PICTURES, in_channels, H, W] at the recipe's size, normalized, with what a memory would hold."""
+    made = []
+    for number in range(FIRST_NUMBER, FIRST_NUMBER + PICTURES):
+        rng = np.random.default_rng([recipe.seed, number])
+        image, mask = maker(rng, recipe.size)
+        planes = [image[:, :, ::-1]]
+        if network.in_channels > 3:
+            image, _, previous = remember(rng, image, mask, recipe.memory)
+            planes = [image[:, :, ::-1], previous[:, :, None]]
+        made.append(np.concatenate(planes, axis=2).transpose(2, 0, 1))
     return normalize(torch.from_numpy(np.stack(made)), network)
 
 

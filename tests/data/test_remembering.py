@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from edgeseg.data.memory import Memory, remember, thin_plate
+from edgeseg.errors import UsageError
 
 CONFIG = Memory()
 NEVER = replace(CONFIG, empty=0.0, moved=0.0, wrong=0.0)
@@ -82,3 +83,14 @@ def test_the_thin_plate_is_that_of_scipy() -> None:
     pixels = np.column_stack([columns.ravel(), rows.ravel()])
     wanted = interpolate.RBFInterpolator(points, moves, kernel="thin_plate_spline")(pixels).reshape(40, 60, 2)
     np.testing.assert_allclose(thin_plate(points, moves, (40, 60)), wanted, atol=1e-3)
+
+
+def test_settings_that_make_no_sense() -> None:
+    with pytest.raises(UsageError, match=r"impossible shares of memories: empty, moved, wrong: \(0\.5, 0\.4, 0\.3\)"):
+        Memory(empty=0.5, moved=0.4, wrong=0.3)
+
+
+def test_a_part_of_the_settings_leaves_the_rest_as_it_was() -> None:
+    recipe = pytest.importorskip("edgeseg.train.recipe", reason="torch is not installed")
+    made = recipe.from_mapping(Memory, {"small": {"shift": 0.05}}, "memory")
+    assert made.small == replace(CONFIG.small, shift=0.05) and made.large == CONFIG.large

@@ -125,3 +125,41 @@ def test_the_command_line(person: Exported, tmp_path: Path, capsys: pytest.Captu
         main(["build", str(tmp_path / "cut.onnx"), "-o", str(tmp_path / "n.engine"), "--backend", "tensorrt-rtx"]) == 4
     )
     assert not (tmp_path / "n.engine").exists()
+
+
+FAKE = """
+import os
+os.write(1, b"native code prints here\\n")
+class ILogger:
+    pass
+class Builder:
+    def __init__(self, logger):
+        raise TypeError
+"""
+
+
+def test_what_native_code_prints_is_no_answer(
+    person: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tensorrt.py").write_text(FAKE)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(BackendError, match="tensorrt finds no GPU"):
+        run_worker(Order("tensorrt", str(person.path), str(tmp_path / "x.engine")))
+
+
+def test_a_library_that_does_not_load_is_said(
+    person: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tensorrt.py").write_text("raise ImportError('libnvinfer.so.10: cannot open shared object file')\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(BackendError, match=r"tensorrt does not load: libnvinfer\.so\.10"):
+        run_worker(Order("tensorrt", str(person.path), str(tmp_path / "x.engine")))
+
+
+@needs_rtx
+def test_a_timing_cache_is_kept_or_its_place_is_an_error(person: Exported, tmp_path: Path) -> None:
+    words = ["build", str(person.path), "-o", str(tmp_path / "m.engine"), "--backend", "tensorrt-rtx"]
+    assert main([*words, "--timing-cache", str(tmp_path / "no" / "cache")]) == 3
+    assert not (tmp_path / "m.engine").exists()
+    assert main([*words, "--timing-cache", str(tmp_path / "cache")]) == 0
+    assert main([*words, "--keep-float", "head"]) == 2

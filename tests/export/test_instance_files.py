@@ -15,10 +15,11 @@ from edgeseg.calib.calibrate import calibrate
 from edgeseg.calib.model_file import read_model
 from edgeseg.export import graph as g
 from edgeseg.export.check import sample_pictures
-from edgeseg.export.from_checkpoint import class_map, load_for_export
+from edgeseg.export.from_checkpoint import CHECKPOINT_FORMAT, class_map, load_for_export
 from edgeseg.export.instances import build_instances
 from edgeseg.export.quantize import Quantized, quantize
 from edgeseg.export.to_onnx import save
+from edgeseg.export.verify import bisect, verify
 from edgeseg.manifest import Manifest
 from edgeseg.models import build_instance
 from edgeseg.runtime.backends import load_backend
@@ -93,3 +94,21 @@ def test_int8_finds_nearly_what_float_finds(int8: tuple[Path, Quantized], file: 
     distance = np.abs(given["boxes"][0][:, None] - wanted["boxes"][0][None]).max(-1)
     assert np.mean(distance.min(0) < 3.0) > 0.6
     assert np.abs(given["masks"].mean() - wanted["masks"].mean()) < 0.02
+
+
+def test_a_checkpoint_is_verified_against_its_file(network: Any, file: Path, tmp_path: Path) -> None:
+    body = {
+        "format": CHECKPOINT_FORMAT,
+        "name": "toy",
+        "model": {"name": "maskrcnn_efficientnet_lite0", "args": ARGUMENTS},
+        "ema": network.state_dict(),
+        "classes": ["background", "a", "b"],
+        "size": [HEIGHT, WIDTH],
+        "fit": "stretch",
+    }
+    torch.save(body, tmp_path / "last.pt")
+    pictures = [(picture, None) for picture in sample_pictures(HEIGHT, WIDTH)[3:]]
+    report = verify(tmp_path / "last.pt", file, pictures)
+    assert report.reference.runtime == "torch" and report.agreement > 0.9
+    assert all(stage.max_error is None for stage in report.stages)
+    assert bisect(tmp_path / "last.pt", file, pictures[:1])[0] is None

@@ -144,3 +144,39 @@ def test_the_command_line(
     words[2] = str(tmp_path / "faulty.onnx")
     assert main([*words, "--bisect"]) == 5
     assert f"error: the files part at a node: {node} (Conv" in capsys.readouterr().err
+
+
+def test_an_int8_file_does_not_part_from_itself(int8: Path, frames: Path) -> None:
+    found, nodes = bisect(int8, int8, read_frames(frames, None, 2, []))
+    assert found is None and max(item.error for item in nodes if item.operator != "QuantizeLinear") == 0.0
+
+
+def break_with_nan(model: onnx.ModelProto) -> str:
+    """One output channel of one convolution."""
+    node = next(node for node in model.graph.node if node.name == "encoder.stages.2.0.depthwise.0")
+    bias = g.array(g.weights(model.graph)[node.input[2]]).copy()
+    bias[0] = np.nan
+    g.put(model.graph, node.input[2], bias)
+    return str(node.name)
+
+
+def test_what_is_no_number_is_a_fault(
+    person: Exported, frames: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    node = planted(person.path, tmp_path / "nan.onnx", break_with_nan)
+    words = ["verify", str(person.path), str(tmp_path / "nan.onnx"), "--frames", str(frames), "--min-agreement", "0"]
+    assert main([*words, "--json", str(tmp_path / "nan.json")]) == 5
+    assert "error: logits are not finite" in capsys.readouterr().err
+    # OpenVINO's clamp makes a number of it, ONNX Runtime's does not.
+    assert None in [stage["max_error"] for stage in json.loads((tmp_path / "nan.json").read_text())["stages"]]
+    assert main([*words, "--bisect"]) == 5
+    assert f"error: the files part at a node: {node} (Conv" in capsys.readouterr().err
+
+
+def test_another_width_is_another_network(person: Exported, frames: Path, tmp_path: Path) -> None:
+    model = onnx.load(person.path)
+    name = next(node for node in model.graph.node if node.name == "head").input[1]
+    g.put(model.graph, name, g.array(g.weights(model.graph)[name])[:, :4])
+    onnx.save(model, tmp_path / "narrow.onnx")
+    with pytest.raises(ModelError, match=r"the files hold other networks: head\.weight"):
+        bisect(person.path, tmp_path / "narrow.onnx", read_frames(frames, None, 1, []))

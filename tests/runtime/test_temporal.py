@@ -113,5 +113,3 @@ def test_a_memory_is_of_one_place_in_the_picture() -> None:
     assert memory.recall(whole) is None
     memory.keep(answer, whole)
     assert memory.recall(whole) is answer and memory.recall(half) is None
-    memory.reset()
-    assert memory.recall(whole) is None

@@ -12,7 +12,7 @@ import torch
 from edgeseg.errors import UsageError
 from edgeseg.train.loop import Run
 from edgeseg.train.recipe import Recipe, load_recipe
-from edgeseg.train.start import normalize
+from edgeseg.train.start import normalize, pictures
 
 RECIPE = """
 name: toy
@@ -92,3 +92,33 @@ def test_slimming_is_for_networks_without_memory(tmp_path: Path, recipe: Recipe)
     narrower = load_recipe(tmp_path / "toy.yaml", ["network.args.ratio=[1, 0.2, 0.2, 0.1, 0.1]"])
     with pytest.raises(UsageError, match="memory cannot be slimmed: unet_video"):
         Run(narrower, tmp_path, tmp_path / "video", wide.network)
+
+
+def test_a_memory_is_not_dropped_in_silence(tmp_path: Path, recipe: Recipe) -> None:
+    video = Run(recipe, tmp_path, tmp_path / "video")
+    plain = load_recipe(tmp_path / "toy.yaml", ["network.name=unet_lite", "init=video.pt"])
+    with pytest.raises(UsageError, match="init has a memory"):
+        Run(plain, tmp_path, tmp_path / "plain", video.network)
+
+
+@pytest.mark.parametrize(("student", "teacher"), [("unet_lite", "unet_video"), ("unet_video", "unet_lite")])
+def test_a_teacher_may_have_a_memory_or_none(tmp_path: Path, recipe: Recipe, student: str, teacher: str) -> None:
+    first = Run(load_recipe(tmp_path / "toy.yaml", [f"network.name={teacher}"]), tmp_path, tmp_path / "teacher")
+    taught = load_recipe(tmp_path / "toy.yaml", [f"network.name={student}", "steps=2"])
+    Run(taught, tmp_path, tmp_path / "student", None, [first.network]).fit()
+    assert (tmp_path / "student" / "last.pt").is_file()
+
+
+def test_it_is_trained_on_rounded_values_with_a_memory(tmp_path: Path, recipe: Recipe) -> None:
+    pictured = pictures(Run(recipe, tmp_path, tmp_path / "run").network, recipe, lambda rng, size: sample(rng, size))
+    assert pictured.shape[1] == 4 and float(pictured[:, 3].max()) == 1.0
+    run = Run(load_recipe(tmp_path / "toy.yaml", ["int8_from=0.5"]), tmp_path, tmp_path / "int8")
+    run.fit()
+    assert run.int8_scales
+
+
+def sample(rng: np.random.Generator, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """A gray picture whose middle is the foreground."""
+    mask = np.zeros(size, np.uint8)
+    mask[size[0] // 4 : -size[0] // 4, size[1] // 4 : -size[1] // 4] = 1
+    return np.full((*size, 3), 127, np.uint8), mask
