@@ -15,7 +15,8 @@ NORM_EPS = 1e-3
 class ConvNormAct(nn.Sequential):
     """Convolution without bias, batch norm and, unless `act` is false, ReLU6.
 
-    A stride of 2 pads as TensorFlow's "SAME" does on even inputs: less before than after, as the weights want it.
+    A stride of 2 pads as TensorFlow's "SAME" does on even inputs: less before than after, as the weights want it. A
+    kernel as large as its stride cuts the map into patches and pads nothing.
     """
 
     def __init__(
@@ -28,7 +29,8 @@ class ConvNormAct(nn.Sequential):
         act: bool = True,
         dilation: int = 1,
     ) -> None:
-        padding = 0 if stride == 2 else dilation * (kernel // 2)
+        patches = kernel == stride > 1
+        padding = 0 if stride == 2 or patches else dilation * (kernel // 2)
         super().__init__(
             nn.Conv2d(cin, cout, kernel, stride, padding, dilation, groups, bias=False),
             nn.BatchNorm2d(cout, eps=NORM_EPS),
@@ -37,7 +39,7 @@ class ConvNormAct(nn.Sequential):
             self.append(nn.ReLU6())
         before, after = (kernel - 1) // 2 - (1 if stride == 2 else 0), (kernel - 1) // 2
         before = max(0, before)
-        self.same = (before, after, before, after) if stride == 2 else None
+        self.same = (before, after, before, after) if stride == 2 and not patches else None
         self.frozen = False
         # In a frozen layer: levels either way to which the folded weights are rounded, 0 for none.
         self.weight_levels = 0

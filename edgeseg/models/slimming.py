@@ -96,7 +96,7 @@ def _without_first_stage(
 
 def is_wider(wide: EfficientNetLite0, narrow: EfficientNetLite0) -> bool:
     """Whether `slim_encoder` can fill `narrow` from `wide`: no fewer stages, blocks or channels anywhere."""
-    if len(wide.stages) < len(narrow.stages) or _width(wide.stem) < _width(narrow.stem):
+    if wide.patch != narrow.patch or len(wide.stages) < len(narrow.stages) or _width(wide.stem) < _width(narrow.stem):
         return False
     for stage in range(len(narrow.stages)):
         have, want = ([_hidden_width(block) for block in _blocks(encoder, stage)] for encoder in (wide, narrow))

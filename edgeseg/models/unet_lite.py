@@ -76,7 +76,7 @@ class UNetLite(EncodedNetwork):
         for skip, width in zip(channels[-2::-1], decoder, strict=False):
             self.steps.append(DecoderStep(deep, skip, width, upsample))
             deep = width
-        self.enlarge = 2 ** (len(channels) - len(decoder))
+        self.enlarge = strides[-1 - len(decoder)]
         self.head = nn.Conv2d(deep, self.enlarge**2 * classes, 1)
 
     def forward(self, x: Tensor) -> Tensor:

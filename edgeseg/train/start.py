@@ -15,11 +15,12 @@ from edgeseg.errors import UsageError
 from edgeseg.models.base import Encoded, EncodedNetwork, Network
 from edgeseg.models.encoders.base import Encoder, dilate
 from edgeseg.models.encoders.efficientnet_lite import EfficientNetLite0, load_imagenet
+from edgeseg.models.fronts import can_refit, fit_front
 from edgeseg.models.slimming import is_wider, slim_encoder
 from edgeseg.train.recipe import Recipe
 
 # Samples that a slim encoder is fitted on. Their numbers lie beyond those of any run, so training never repeats them.
-PICTURES = 96
+PICTURES, FRONT_PICTURES = 96, 480
 FIRST_NUMBER = 1 << 40
 # (random numbers, (height, width)) -> picture uint8 [H, W, 3] BGR, and what is known of it.
 PictureMaker = Callable[[np.random.Generator, tuple[int, int]], tuple[Any, Any]]
@@ -85,7 +86,12 @@ def _fill(network: Encoded, encoder: Encoder, recipe: Recipe, maker: PictureMake
     if _fits(encoder.state_dict(), own.state_dict()):
         own.load_state_dict(encoder.state_dict())
         return
-    if not (isinstance(encoder, EfficientNetLite0) and isinstance(own, EfficientNetLite0) and is_wider(encoder, own)):
+    lite = EfficientNetLite0
+    refit = isinstance(encoder, lite) and isinstance(own, lite) and network.in_channels == 3 and can_refit(encoder, own)
+    if isinstance(encoder, lite) and isinstance(own, lite) and refit:
+        fit_front(encoder, own, pictures(network, recipe, maker, FRONT_PICTURES), recipe.seed)
+        return
+    if not (isinstance(encoder, lite) and isinstance(own, lite) and is_wider(encoder, own)):
         seen = recipe.init or recipe.encoder_weights
         cause = "the encoder to start from is narrower or shorter than the recipe's, or of another kind"
         raise UsageError(cause, seen, "Lower ratio, blocks or stem in network.args, or take the same encoder")
@@ -96,10 +102,10 @@ def _fill(network: Encoded, encoder: Encoder, recipe: Recipe, maker: PictureMake
     slim_encoder(encoder, own, pictures(network, recipe, maker), recipe.seed)
 
 
-def pictures(network: Network | Encoded, recipe: Recipe, maker: PictureMaker) -> Tensor:
-    """float32 [PICTURES, in_channels, H, W] at the recipe's size, normalized, with what a memory would hold."""
+def pictures(network: Network | Encoded, recipe: Recipe, maker: PictureMaker, count: int = PICTURES) -> Tensor:
+    """float32 [count, in_channels, H, W] at the recipe's size, normalized, with what a memory would hold."""
     made = []
-    for number in range(FIRST_NUMBER, FIRST_NUMBER + PICTURES):
+    for number in range(FIRST_NUMBER, FIRST_NUMBER + count):
         rng = np.random.default_rng([recipe.seed, number])
         image, mask = maker(rng, recipe.size)
         planes = [image[:, :, ::-1]]

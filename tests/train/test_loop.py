@@ -157,6 +157,25 @@ def test_a_narrower_network_starts_from_a_trained_one(tmp_path: Path, recipe: Re
     assert slim.validate()["iou/toy"] > 0.9 * wide.validate()["iou/toy"] > fresh.validate()["iou/toy"]
 
 
+def test_a_front_of_patches_starts_from_another_front(
+    tmp_path: Path, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgeseg.models.fronts.STEPS", 60)
+    monkeypatch.setattr("edgeseg.train.start.FRONT_PICTURES", 32)
+    first = Run(recipe, tmp_path, tmp_path / "first")
+    changes = ["network.args.patch=16", "network.args.decoder=[16, 16, 8]", "init=first.pt"]
+    with pytest.raises(UsageError, match="another decoder"):
+        Run(load_recipe(tmp_path / "toy.yaml", changes), tmp_path, tmp_path / "patches", first.network)
+    shorter = load_recipe(tmp_path / "toy.yaml", changes[1:2])
+    first = Run(shorter, tmp_path, tmp_path / "shorter")
+    patches = Run(load_recipe(tmp_path / "toy.yaml", changes), tmp_path, tmp_path / "patches", first.network)
+    given, own = first.network.encoder, patches.network.encoder
+    assert all(
+        torch.equal(a, b) for a, b in zip(given.stages[2:].parameters(), own.stages[2:].parameters(), strict=True)
+    )
+    patches.fit()
+
+
 def test_a_network_of_the_same_shape_starts_equal(tmp_path: Path, recipe: Recipe) -> None:
     first = Run(recipe, tmp_path, tmp_path / "first")
     second = Run(load_recipe(tmp_path / "toy.yaml", ["seed=9"]), tmp_path, tmp_path / "second", first.network)

@@ -27,6 +27,7 @@ STAGES = (
     (1, 320, 6, 3, 1),
 )
 STEM = 32
+FRONT = 2  # stages up to stride 4
 
 
 class EfficientNetLite0(Encoder):
@@ -37,6 +38,9 @@ class EfficientNetLite0(Encoder):
             first stage may have none: its maps are the largest of the network.
         ratio: share of the hidden channels that is kept in each stage, 0 to 1.
         stem: channels of the first convolution, at most 32.
+        patch: where above 0, the front (stem and first two stages) is another: patches of 4x4 pixels become so many
+            channels, a depthwise 3x3 convolution mixes them, and there is no map at stride 2. `edgeseg.models.fronts`
+            fills it.
     """
 
     # Its own input scaling, RGB.
@@ -44,35 +48,49 @@ class EfficientNetLite0(Encoder):
     std = (128.0, 128.0, 128.0)
 
     def __init__(
-        self, blocks: Sequence[int] = (1, 2, 2, 3, 3, 4, 1), ratio: Sequence[float] = (1.0,) * 7, stem: int = STEM
+        self,
+        blocks: Sequence[int] = (1, 2, 2, 3, 3, 4, 1),
+        ratio: Sequence[float] = (1.0,) * 7,
+        stem: int = STEM,
+        patch: int = 0,
     ) -> None:
         super().__init__()
         if not 5 <= len(blocks) <= len(STAGES) or len(ratio) < len(blocks):
             raise UsageError("bad encoder stages", f"blocks {list(blocks)}, ratio {list(ratio)}", "Give 5 to 7 of each")
         if min(blocks[1:]) < 1 or blocks[0] < 0:
             raise UsageError("a stage without blocks", list(blocks), "Give at least 1 to all but the first")
-        self.stem = ConvNormAct(3, stem, 3, stride=2)
+        self.patch = patch
+        self.stem = ConvNormAct(3, patch, 4, stride=4) if patch else ConvNormAct(3, stem, 3, stride=2)
         self.stages = nn.ModuleList()
-        width, widths = stem, []
-        for keep, share, (_, cout, expansion, kernel, stride) in zip(blocks, ratio, STAGES, strict=False):
+        width, widths = patch or stem, []
+        for number, (keep, share, row) in enumerate(zip(blocks, ratio, STAGES, strict=False)):
+            _, cout, expansion, kernel, stride = row
             stage = nn.Sequential()
-            for index in range(keep):
+            if patch and number == FRONT - 1:
+                mix = InvertedResidual(width, width, cout, 3, 1, expand=False)
+                mix.residual = False  # also where the widths happen to be equal
+                stage.append(mix)
+                width = cout
+            for index in range(0 if patch and number < FRONT else keep):
                 hidden = width if expansion == 1 else max(8, round(width * expansion * share / 8) * 8)
                 step = stride if index == 0 else 1
                 stage.append(InvertedResidual(width, hidden, cout, kernel, step, expand=expansion > 1))
                 width = cout
             self.stages.append(stage)
             widths.append(width)
-        last = len(blocks) - 1
-        self.taps = (0, 1, 2, 4) if last == 4 else (0, 1, 2, 4, last)
+        last, first = len(blocks) - 1, 1 if patch else 0
+        self.taps = tuple(range(first, 3)) + ((4,) if last == 4 else (4, last))
         self.channels = tuple(widths[tap] for tap in self.taps)
-        self.strides = tuple(2 ** (k + 1) for k in range(len(self.taps)))
+        self.strides = tuple(2 ** (k + 1 + first) for k in range(len(self.taps)))
 
     def parts(self) -> Sequence[tuple[nn.Module, int, bool]]:
         rows = zip(self.stages, STAGES, strict=False)
         return [
-            (self.stem, 2, False),
-            *((stage, row[4], index in self.taps) for index, (stage, row) in enumerate(rows)),
+            (self.stem, 4 if self.patch else 2, False),
+            *(
+                (stage, 1 if self.patch and index < FRONT else row[4], index in self.taps)
+                for index, (stage, row) in enumerate(rows)
+            ),
         ]
 
     def load(self, path: Path) -> None:
