@@ -62,7 +62,7 @@ class Recipe:
         encoder_weights: ImageNet checkpoint of the encoder, relative to `--data` or to where the command runs; None
             starts fresh.
         init: a checkpoint, an fp32 model file or a shipped model to start from; None for the encoder weights. A wider
-            network of the same stages is slimmed to this one.
+            network of the same stages is slimmed to this one, and a front of patches is fitted to another front.
         teachers: checkpoints, fp32 model files or shipped models; the mean of their probabilities is learned too.
         distill: weight of the teachers' term beside that of the labels.
         freeze_norms: batch norms keep the statistics that the run starts from.
