@@ -116,7 +116,7 @@ def _fold_colours(graph: onnx.GraphProto, tensor: str, std: Sequence[float]) -> 
             weight = g.array(known[name]).astype(np.float64)
             g.put(graph, name, fold_colours(weight, std).astype(np.float32))
         return
-    channels = 4 if tensor == REMEMBERED else 3
+    channels = 4 if REMEMBERED in g.producers(graph) else 3
     order = g.put(graph, "camera.order", np.array(_ORDER[:channels], np.int64))
     deviations = np.asarray([*std, _CERTAIN][:channels], np.float32)
     scale = g.put(graph, "camera.std", deviations.reshape(1, channels, 1, 1))

@@ -98,6 +98,16 @@ def remember(
     return (*warp(image, mask, matrix, target, field), _soft(mask))
 
 
+def planes(
+    rng: np.random.Generator, image: Image, mask: LabelMap, config: Memory | None
+) -> tuple[npt.NDArray[np.uint8], LabelMap]:
+    """A sample as networks take it: uint8 [3, H, W] RGB, with a memory [4, H, W], and its mask uint8 [H, W]."""
+    if config is None:
+        return np.ascontiguousarray(image[:, :, ::-1].transpose(2, 0, 1)), mask
+    image, mask, previous = remember(rng, image, mask, config)
+    return np.concatenate([image[:, :, ::-1].transpose(2, 0, 1), previous[None]]), mask
+
+
 def thin_plate(points: npt.NDArray[np.float64], moves: npt.NDArray[np.float64], size: tuple[int, int]) -> Field:
     """Displacements of a thin metal plate that is held at some points (Bookstein 1989, "Principal Warps").
 

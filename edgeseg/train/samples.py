@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from edgeseg.data.memory import Memory, remember
+from edgeseg.data.memory import Memory, planes
 from edgeseg.data.scenes import SceneMaker
 from edgeseg.train.parallel import Group
 from edgeseg.train.recipe import Recipe
@@ -34,12 +34,7 @@ class Samples(Dataset[tuple[Tensor, Tensor]]):
     def __getitem__(self, key: Key) -> tuple[Tensor, Tensor]:
         number, height, width = key
         rng = np.random.default_rng([self.seed, number])
-        image, mask = self.maker(rng, (height, width))
-        planes = [image[:, :, ::-1]]
-        if self.memory is not None:
-            image, mask, previous = remember(rng, image, mask, self.memory)
-            planes = [image[:, :, ::-1], previous[:, :, None]]
-        channels = np.ascontiguousarray(np.concatenate(planes, axis=2).transpose(2, 0, 1))
+        channels, mask = planes(rng, *self.maker(rng, (height, width)), self.memory)
         return torch.from_numpy(channels), torch.from_numpy(mask)
 
 

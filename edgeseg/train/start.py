@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from edgeseg.data.memory import remember
+from edgeseg.data.memory import planes
 from edgeseg.errors import UsageError
 from edgeseg.models.base import Encoded, EncodedNetwork, Network
 from edgeseg.models.encoders.base import Encoder, dilate
@@ -107,12 +107,7 @@ def pictures(network: Network | Encoded, recipe: Recipe, maker: PictureMaker, co
     made = []
     for number in range(FIRST_NUMBER, FIRST_NUMBER + count):
         rng = np.random.default_rng([recipe.seed, number])
-        image, mask = maker(rng, recipe.size)
-        planes = [image[:, :, ::-1]]
-        if network.in_channels > 3:
-            image, _, previous = remember(rng, image, mask, recipe.memory)
-            planes = [image[:, :, ::-1], previous[:, :, None]]
-        made.append(np.concatenate(planes, axis=2).transpose(2, 0, 1))
+        made.append(planes(rng, *maker(rng, recipe.size), recipe.memory if network.in_channels > 3 else None)[0])
     return normalize(torch.from_numpy(np.stack(made)), network)
 
 
