@@ -42,7 +42,8 @@ TRAIN = [
     "pycocotools>=2.0.8",
 ]
 EXPORT = ["torch>=2.8", "torchvision>=0.23", "onnx>=1.16", "onnxscript>=0.3"]  # torch.onnx writes with onnxscript
-TENSORRT_RTX = ["tensorrt-rtx-cu13>=1.1", "onnx>=1.16"]
+GPU_MEMORY = "cuda-bindings>=12.6"
+TENSORRT_RTX = ["tensorrt-rtx-cu13>=1.1", "onnx>=1.16", GPU_MEMORY]
 WEB = ["aiohttp>=3.10"]
 ROS = ["cyclonedds>=0.10.5", "rosbags>=0.10"]
 DEV = [
@@ -60,7 +61,7 @@ EXTRAS = {
     "train": TRAIN,
     "export": EXPORT,
     "openvino": OPENVINO,
-    "tensorrt": ["tensorrt>=10.3; platform_machine == 'x86_64'"],
+    "tensorrt": ["tensorrt>=10.3; platform_machine == 'x86_64'", "onnx>=1.16", GPU_MEMORY],
     "tensorrt-rtx": TENSORRT_RTX,
     "pycuda": ["pycuda>=2024.1"],
     "web": WEB,

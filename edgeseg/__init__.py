@@ -62,17 +62,19 @@ def load(
     precision: str = "auto",
     threshold: float | None = None,
     device: str | None = None,
+    rebuild: bool = False,
 ) -> Segmenter:
     """Load a model.
 
     Args:
         model: the name of a model that ships ("person"), or the path to an .onnx or .engine file.
         backend: "onnxruntime", "openvino" and so on; "auto" takes the fastest that is installed, measured once on this
-            machine and remembered.
-        precision: "fp32" or "int8"; "auto" takes the fastest, measured with the backends.
+            machine and remembered. "tensorrt" and "tensorrt-rtx" run on a GPU, and build an engine once.
+        precision: "fp32" or "int8", for engines also "fp16"; "auto" takes the fastest, measured with the backends.
         threshold: foreground probability, 0 to 1, from which a label of a two-class model is 1; the model's own unless
             given.
         device: the backend's name for a device; its default unless given.
+        rebuild: an engine file that does not fit this machine is built again, from the ONNX file in its manifest.
 
     Returns:
         A segmenter: call it with a frame, uint8 [H, W, 3] BGR, for a `Result`. A context manager; `close()` frees it.
@@ -85,7 +87,7 @@ def load(
     """
     from edgeseg.runtime.segmenter import open_segmenter
 
-    return open_segmenter(model, backend, precision, device, threshold)
+    return open_segmenter(model, backend, precision, device, threshold, rebuild)
 
 
 def stream(

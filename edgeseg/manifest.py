@@ -10,12 +10,14 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from edgeseg.errors import ModelError, nearest
 from edgeseg.types import ClassInfo
 
 METADATA_KEY = "edgeseg.manifest"
+ENGINE_SUFFIX = ".engine"
 # What a model with memory takes beside the picture: uint8 [N, height, width], its own last answer, zeros at first.
 PREVIOUS = "previous_probability"
 FORMAT_VERSION = 1
@@ -121,3 +123,8 @@ class Manifest:
             return cls(**body)
         except (KeyError, TypeError) as error:
             raise ModelError("the manifest lacks a field", f"{where} ({error})", "Export the model again") from None
+
+
+def beside(engine: Path) -> Path:
+    """Where an engine's manifest lies: `NAME.engine.json`."""
+    return engine.with_name(engine.name + ".json")

@@ -26,10 +26,9 @@ from typing import Any
 from edgeseg.errors import BackendError, InputError, ModelError, UsageError, nearest
 from edgeseg.export.engine_worker import MODULES
 from edgeseg.export.to_onnx import written_aside
-from edgeseg.manifest import PRECISIONS, Manifest
+from edgeseg.manifest import PRECISIONS, Manifest, beside
 from edgeseg.runtime.backends import known
 
-MANIFEST_SUFFIX = ".json"
 Progress = Callable[[str, int, int], None]  # phase, steps done, steps in all
 _KINDS = {"model": ModelError, "backend": BackendError, "input": InputError}
 # What native libraries say where there is no GPU; 10.6 says it and ends the process.
@@ -117,9 +116,9 @@ def build_engine(
             "library": library,
             **report,
             "precision": manifest.precision,
-            "onnx": str(model),
+            "onnx": str(model.resolve()),
             "onnx_sha256": hashlib.sha256(model.read_bytes()).hexdigest(),
-            "plugin": str(plugin or ""),
+            "plugin": str(plugin.resolve()) if plugin else "",
             "plugin_sha256": hashlib.sha256(plugin.read_bytes()).hexdigest() if plugin else "",
             "batch": list(batch),
             "engine_sha256": hashlib.sha256(built.read_bytes()).hexdigest(),
@@ -128,7 +127,7 @@ def build_engine(
         manifest = dataclasses.replace(manifest, origin=dict(manifest.origin) | {"engine": engine})
         with written_aside(out) as part:
             part.write_bytes(built.read_bytes())
-    with written_aside(out.with_name(out.name + MANIFEST_SUFFIX)) as part:
+    with written_aside(beside(out)) as part:
         part.write_text(manifest.to_json() + "\n", encoding="utf-8")
     return manifest
 

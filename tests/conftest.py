@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from edgeseg.manifest import METADATA_KEY, Manifest
+from edgeseg.runtime.backends.gpu import gpu_count
 from edgeseg.types import ClassInfo
 
 TESTS = Path(__file__).resolve().parent
@@ -18,6 +19,14 @@ TESTS = Path(__file__).resolve().parent
 NEED_TORCH = ("models", "train", "export", "calib", "cli/test_training_verbs.py", "cli/test_own_data.py")
 
 collect_ignore = [] if find_spec("torch") else list(NEED_TORCH)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What needs a GPU is skipped with that reason where there is none."""
+    if gpu_count() == 0:
+        for item in items:
+            if item.get_closest_marker("gpu"):
+                item.add_marker(pytest.mark.skip(reason="there is no NVIDIA GPU"))
 
 
 @pytest.fixture(scope="session")

@@ -38,7 +38,7 @@ def load(
     precisions: str | Sequence[str],
     device: str | None,
 ) -> tuple[dict[Pair, Segmenter], dict[str, str]]:
-    from edgeseg.runtime.backends import known, load_backend
+    from edgeseg.runtime.backends import installed, known, load_backend
     from edgeseg.runtime.segmenter import Segmenter
     from edgeseg.runtime.zoo import find_model
 
@@ -47,7 +47,8 @@ def load(
     failed: dict[str, BackendError | ModelError] = {}
     for backend, precision in _pairs(files, backends, precisions, device):
         try:
-            segmenter = Segmenter(load_backend(files[precision], backend, device=device))
+            wanted = precision if precision in PRECISIONS else None
+            segmenter = Segmenter(load_backend(files[precision], backend, device=device, precision=wanted))
         except (BackendError, ModelError) as error:
             if backends != "all":
                 raise
@@ -60,9 +61,7 @@ def load(
     if backends == "all":
         tried = {pair[0] for pair in loaded} | {name.partition(" ")[0] for name in failed}
         left_out |= {
-            name: "not installed" if kind.in_this_version else "not in this version"
-            for name, kind in known().items()
-            if name not in tried
+            name: "no GPU" if name in installed() else "not installed" for name in known() if name not in tried
         }
     return loaded, left_out
 
@@ -80,6 +79,8 @@ def _files(files: Mapping[str, Path], precisions: str | Sequence[str]) -> dict[s
 
         seen = read_model_file(files["file"]).manifest.precision
         files = {seen: files["file"]}
+    if "fp32" in files:  # what engines in half precision are built from
+        files = {"fp16": files["fp32"], **files}
     for name in names:
         if name not in files:
             raise UsageError(f"the model does not come in {name}", ", ".join(files), "Choose one of those")
@@ -89,11 +90,11 @@ def _files(files: Mapping[str, Path], precisions: str | Sequence[str]) -> dict[s
 def _pairs(
     files: Mapping[str, Path], backends: str | Sequence[str], precisions: str | Sequence[str], device: str | None
 ) -> list[Pair]:
-    from edgeseg.runtime.backends import check_backend, installed
+    from edgeseg.runtime.backends import check_backend, usable
     from edgeseg.runtime.backends.choice import choose
 
     if backends == "all":
-        return [(backend, precision) for backend in installed() for precision in files]
+        return [(backend, precision) for backend in usable() for precision in files]
     names = [backends] if isinstance(backends, str) else list(backends)
     for name in names:
         if name != "auto":

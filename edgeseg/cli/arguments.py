@@ -112,18 +112,25 @@ def add_json(parser: argparse.ArgumentParser, option: str = "--json") -> None:
 def add_model(parser: argparse.ArgumentParser, every: bool = False) -> None:
     """The options that say which model runs and on what; with `every`, backend and precision may be 'all'."""
     more = "|all" if every else ""
-    parser.add_argument("--model", default="person", metavar="NAME|FILE", help="a shipped model or an .onnx file")
+    parser.add_argument(
+        "--model", default="person", metavar="NAME|FILE", help="a shipped model, an .onnx file or an .engine"
+    )
     parser.add_argument(
         "--backend",
         default="auto",
         metavar="NAME",
-        help=f"auto|onnxruntime|openvino|tensorrt|tensorrt-rtx{more}; auto measures once (default)",
+        help=f"auto|onnxruntime|openvino|tensorrt|tensorrt-rtx{more}; auto measures once (default), the last two build "
+        "an engine once",
     )
     parser.add_argument(
         "--precision",
         default="auto",
         metavar="P",
         type=one_of("precision", ("auto", "fp32", "fp16", "int8", *(["all"] if every else []))),
-        help=f"auto|fp32|int8{more}; of a shipped model (default auto)",
+        help=f"auto|fp32|int8{more}, fp16 for engines; of a shipped model (default auto)",
     )
-    parser.add_argument("--device", metavar="D", help="the backend's device, CPU for one")
+    parser.add_argument("--device", metavar="D", help="the backend's device: CPU, or the number of a GPU")
+    if not every:
+        parser.add_argument(
+            "--rebuild", action="store_true", help="build an engine that does not fit again, from its ONNX file"
+        )

@@ -31,7 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def handle(args: argparse.Namespace) -> int:
     """Measure, print the table, then hold the figures against the limits."""
     from edgeseg.bench import Plan, check_requirements, parse_requirements, run_bench
-    from edgeseg.cli.output import Progress, check_target, text_stream, write_json
+    from edgeseg.cli.output import check_target, text_stream, write_json
+    from edgeseg.runtime.notices import Progress
 
     limits = parse_requirements(args.require)
     check_target(args.json)

@@ -38,8 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def handle(args: argparse.Namespace) -> int:
     """Build with a progress line."""
-    from edgeseg.cli.output import Progress, check_target, text_stream, write_json
+    from edgeseg.cli.output import check_target, text_stream, write_json
     from edgeseg.export.build_engine import build_engine
+    from edgeseg.runtime.notices import Progress
 
     check_target(args.out)
     check_target(args.timing_cache)

@@ -32,7 +32,8 @@ def handle(args: argparse.Namespace) -> int:
     """Calibrate with a progress line."""
     from edgeseg.calib.calibrate import DEFAULT_METHOD, calibrate
     from edgeseg.calib.frames import FrameSet
-    from edgeseg.cli.output import Progress, check_target
+    from edgeseg.cli.output import check_target
+    from edgeseg.runtime.notices import Progress
 
     check_target(args.out)
     frames = FrameSet(args.frames, args.split, args.stride, args.count, args.seed)

@@ -64,15 +64,15 @@ def packages() -> dict[str, dict[str, str | None]]:
 
 def backends() -> dict[str, str]:
     """State of each backend: ready, or what is missing."""
-    from edgeseg.runtime.backends import installed, known
+    from edgeseg.runtime.backends import installed, known, usable
 
-    here = installed()
+    here, ready = installed(), usable()
     return {
         name: "ready"
+        if name in ready
+        else "installed, but there is no GPU"
         if name in here
         else f"not installed: pip install 'edgeseg[{kind.extra}]'"
-        if kind.in_this_version
-        else "not in this version"
         for name, kind in known().items()
     }
 

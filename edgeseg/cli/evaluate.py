@@ -28,12 +28,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def handle(args: argparse.Namespace) -> int:
     """Evaluate and print the table."""
-    from edgeseg.cli.output import Progress, check_target, describe_segmenter, model_line, text_stream, write_json
+    from edgeseg.cli.output import check_target, describe_segmenter, model_line, text_stream, write_json
     from edgeseg.data.evaluate import EvalReport, evaluate
     from edgeseg.data.evaluate_instances import InstanceReport, evaluate_instances
     from edgeseg.data.folder import list_samples
     from edgeseg.errors import UsageError
     from edgeseg.machine import describe
+    from edgeseg.runtime.notices import Progress
     from edgeseg.runtime.segmenter import manifest_of, open_segmenter
 
     check_target(args.json)
@@ -51,7 +52,7 @@ def handle(args: argparse.Namespace) -> int:
     # Average precision looks at every score.
     threshold = 0.0 if instance and args.threshold is None else args.threshold
     report: EvalReport | InstanceReport
-    with open_segmenter(args.model, args.backend, args.precision, args.device, threshold) as segmenter:
+    with open_segmenter(args.model, args.backend, args.precision, args.device, threshold, args.rebuild) as segmenter:
         try:
             if instance:
                 report = evaluate_instances(segmenter, args.data, args.split, show)

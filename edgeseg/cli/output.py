@@ -88,26 +88,3 @@ def model_line(segmenter: Segmenter) -> str:
     manifest, backend = segmenter.manifest, segmenter.backend
     kind = f"{manifest.height}x{manifest.width}, {manifest.precision}"
     return f"model {manifest.name} ({kind}) on {backend.name}, device {backend.device}"
-
-
-class Progress:
-    """One line that is written over on a terminal; silent elsewhere."""
-
-    def __init__(self, stream: TextIO | None = None) -> None:
-        self.stream = stream or sys.stderr
-        self.shown = self.stream.isatty()
-        self._width = 0
-
-    def show(self, text: str) -> None:
-        """Replace the line."""
-        if self.shown:
-            self.stream.write("\r" + text.ljust(self._width))
-            self.stream.flush()
-            self._width = len(text)
-
-    def clear(self) -> None:
-        """Take the line away, so that what follows starts on a clean one."""
-        if self.shown and self._width:
-            self.stream.write("\r" + " " * self._width + "\r")
-            self.stream.flush()
-            self._width = 0

@@ -88,8 +88,8 @@ def hold_limit(args: argparse.Namespace, make: Callable[[Collection[str]], Quant
     from functools import partial
 
     from edgeseg.calib.ranges import Ranges
-    from edgeseg.cli.output import Progress
     from edgeseg.export.sensitivity import LayerDrop, fingerprint, limit_drop, sweep_layers
+    from edgeseg.runtime.notices import Progress
 
     progress = Progress()
 

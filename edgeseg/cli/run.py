@@ -64,7 +64,7 @@ def handle(args: argparse.Namespace) -> int:
         signals = stack.enter_context(running.Signals())
         source = stack.enter_context(open_source(args.sources[0], args.max_frames))
         segmenter = stack.enter_context(
-            open_segmenter(args.model, args.backend, args.precision, args.device, args.threshold)
+            open_segmenter(args.model, args.backend, args.precision, args.device, args.threshold, args.rebuild)
         )
         sinks = open_sinks(args.save, args.masks, args.jsonl, args.show, fps=source.fps, live=source.live)
         for sink in sinks:

@@ -108,7 +108,7 @@ def supervise(pipeline: Pipeline, sinks: Sequence[Sink], signals: Signals) -> No
     Raises:
         The first error of any stage, after every file was finished.
     """
-    from edgeseg.cli.output import Progress
+    from edgeseg.runtime.notices import Progress
     from edgeseg.runtime.sinks import wants_stop
 
     progress = Progress()

@@ -41,11 +41,12 @@ def handle(args: argparse.Namespace) -> int:
     """Compare, print the table, and end with 5 where too few labels agree or a node is at fault."""
     import dataclasses
 
-    from edgeseg.cli.output import Progress, check_target, text_stream, write_json
+    from edgeseg.cli.output import check_target, text_stream, write_json
     from edgeseg.errors import LimitError
     from edgeseg.export.stages import manifest_of_file
     from edgeseg.export.verify import MIN_AGREEMENT, bisect, read_frames, verify
     from edgeseg.machine import describe
+    from edgeseg.runtime.notices import Progress
 
     check_target(args.json)
     least = MIN_AGREEMENT if args.min_agreement is None else args.min_agreement

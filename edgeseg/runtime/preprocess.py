@@ -28,52 +28,58 @@ class Preprocessor:
         self._fit, self._height, self._width = manifest.fit, manifest.height, manifest.width
         self._tiler = Tiler(manifest) if manifest.tiled else None
 
-    def __call__(self, image: Image) -> tuple[npt.NDArray[np.uint8], Geometry | Tiling]:
+    def __call__(
+        self, image: Image, out: npt.NDArray[np.uint8] | None = None
+    ) -> tuple[npt.NDArray[np.uint8], Geometry | Tiling]:
         """Resize one frame, or cut it into tiles where the model wants that.
 
         Args:
             image: uint8 [H, W, 3] BGR, of any size.
+            out: uint8 [1, height, width, 3], where the result goes; not for tiles.
 
         Returns:
-            uint8 [1, height, width, 3] BGR (tiles: [n, height, width, 3]), a new array, and what undoes the resize or
-            the cutting.
+            uint8 [1, height, width, 3] BGR (tiles: [n, height, width, 3]), `out` or a new array, and what undoes the
+            resize or the cutting.
         """
         if self._tiler is not None:
             return self._tiler(image)
         geometry = fit_geometry(self._fit, image.shape[0], image.shape[1], self._height, self._width)
-        picture = resize_image(image, geometry.width, geometry.height)
-        if (geometry.height, geometry.width) != (self._height, self._width):
-            padded = np.full((self._height, self._width, 3), BORDER, np.uint8)
-            geometry.area(padded)[:] = picture
-            picture = padded
-        elif np.may_share_memory(picture, image):
-            # The frame may be read-only, which not every backend takes, or be written to by its owner meanwhile.
-            picture = picture.copy()
-        return picture[np.newaxis], geometry
+        target = np.empty((1, self._height, self._width, 3), np.uint8) if out is None else out
+        if (geometry.height, geometry.width) == (self._height, self._width):
+            resize_image(image, geometry.width, geometry.height, target[0])
+        else:
+            target[:] = BORDER
+            geometry.area(target[0])[:] = resize_image(image, geometry.width, geometry.height)
+        return target, geometry
 
 
-def resize_image(image: Image, width: int, height: int) -> Image:
+def resize_image(image: Image, width: int, height: int, out: Image | None = None) -> Image:
     """Resize a picture the way the runtime, calibration and evaluation all do.
 
     Args:
         image: uint8 [H, W, 3] or [H, W].
         width: columns of the result.
         height: rows of the result.
+        out: of the result's shape, C-contiguous, where it goes.
 
     Returns:
-        uint8 [height, width, 3] or [height, width], C-contiguous; the image itself where it has that size already.
+        uint8 [height, width, 3] or [height, width], C-contiguous: `out`, or else a new array, or the image itself where
+        it has that size already.
     """
     import cv2
 
     if image.shape[:2] == (height, width):
-        return np.ascontiguousarray(image)
+        if out is None:
+            return np.ascontiguousarray(image)
+        out[:] = image
+        return out
     # Bilinear alone looks at 2 x 2 pixels of the frame, whatever the ratio: at 1280x720 to 256x256 it skips most of
     # them. INTER_AREA looks at all, but is slow for any ratio that is no integer. Bilinear to twice the size and then
     # the mean of 2 x 2, for which OpenCV has fast code, samples 4 x 4 points, close to INTER_AREA.
     if image.shape[1] > 1.5 * width or image.shape[0] > 1.5 * height:
         image = cast(Image, cv2.resize(image, (2 * width, 2 * height), interpolation=cv2.INTER_LINEAR))
-        return cast(Image, cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA))
-    return cast(Image, cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR))
+        return cast(Image, cv2.resize(image, (width, height), dst=out, interpolation=cv2.INTER_AREA))
+    return cast(Image, cv2.resize(image, (width, height), dst=out, interpolation=cv2.INTER_LINEAR))
 
 
 def as_bgr(array: Any) -> Image:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from edgeseg.errors import ModelError, UsageError, nearest
-from edgeseg.manifest import PRECISIONS, PREVIOUS, Manifest
+from edgeseg.errors import BackendError, ModelError, UsageError, nearest
+from edgeseg.manifest import ENGINE_SUFFIX, PRECISIONS, PREVIOUS, Manifest
 from edgeseg.runtime.backends.base import first_inputs
 from edgeseg.runtime.geometry import Geometry
 from edgeseg.runtime.postprocess import Answer, Postprocessor
@@ -102,7 +102,7 @@ class Segmenter:
 
     def preprocess(self, image: Image) -> tuple[npt.NDArray[np.uint8], Geometry | Tiling]:
         """A frame uint8 [H, W, 3] BGR -> the input uint8 [1 or tiles, height, width, 3], and what undoes that."""
-        return self._preprocess(image)
+        return self._preprocess(image, None if self.manifest.tiled else self.backend.borrow_input())
 
     def infer(
         self, image: npt.NDArray[np.uint8], previous: npt.NDArray[np.uint8] | None = None
@@ -172,29 +172,33 @@ def open_segmenter(
     precision: str = "auto",
     device: str | None = None,
     threshold: float | None = None,
+    rebuild: bool = False,
 ) -> Segmenter:
     """Load a model by name or path.
 
     Args:
         model: a name of the zoo or a path to a model file.
-        backend: a backend's name, or "auto": the fastest of those installed, measured once on this machine.
-        precision: "fp32" or "int8", or "auto": the fastest, measured with the backends.
+        backend: a backend's name, or "auto": the fastest of those installed, measured once on this machine. "tensorrt"
+            and "tensorrt-rtx" build an engine from an ONNX file once, which takes minutes, and keep it.
+        precision: "fp32" or "int8", or "auto": the fastest, measured with the backends; for an engine that is built
+            also "fp16", and "auto" is int8 where the model has it.
         device: the backend's name for a device; its default when None.
         threshold: foreground probability from which a label is 1, or score from which an instance counts; the model's
             own when None.
+        rebuild: an engine file that does not fit this machine is built again, from the ONNX file in its manifest.
 
     Raises:
         UsageError: an unknown model name, backend or precision, a threshold outside 0 to 1.
         InputError: the file does not exist or cannot be read.
-        ModelError: the file is corrupt or has no manifest.
+        ModelError: the file is corrupt or has no manifest; an engine does not fit this machine.
         BackendError: the backend is not installed or finds no device.
     """
-    from edgeseg.runtime.backends import load_backend
     from edgeseg.runtime.backends.choice import choose
 
-    files = _of_precision(find_model(model), precision)
+    found = find_model(model)
+    files = _of_precision(found, precision, _runs_engines(backend))
     choice = choose(files, None if backend == "auto" else [backend], device)
-    loaded = load_backend(files[choice.precision], choice.backend, device)
+    loaded = _load(files, choice, device, rebuild)
     try:
         return Segmenter(loaded, threshold, choice)
     except BaseException:
@@ -209,8 +213,44 @@ def manifest_of(model: str | os.PathLike[str]) -> Manifest:
     return read_model_file(next(iter(find_model(model).files.values()))).manifest
 
 
-def _of_precision(found: ModelFiles, precision: str) -> Mapping[str, Path]:
-    """The files to choose from, by precision."""
+def _load(files: Mapping[str, Path], choice: Choice, device: str | None, rebuild: bool) -> Backend:
+    from edgeseg.runtime.backends import load_backend
+    from edgeseg.runtime.backends.engine_file import EngineMisfit
+
+    path = files[choice.precision]
+    try:
+        return load_backend(path, choice.backend, device, precision=choice.precision)
+    except EngineMisfit as error:
+        if not rebuild:
+            raise
+        from edgeseg.runtime.backends import engine_cache
+
+        engine_cache.rebuild(error.engine)
+        return load_backend(path, choice.backend, device)
+    except BackendError as error:
+        if not _runs_engines(choice.backend):
+            raise
+        raise BackendError(error.cause, error.seen, _instead(files, error.todo)) from None
+
+
+def _instead(files: Mapping[str, Path], todo: str) -> str:
+    """What to do, and what `auto` would take where an engine cannot run."""
+    from edgeseg.runtime.backends.choice import kept_choice
+
+    if any(path.suffix == ENGINE_SUFFIX for path in files.values()):
+        return f"{todo}, with the .onnx file that it was built from"
+    kept = kept_choice(files)
+    return f"{todo} ({kept.backend} {kept.precision} on this machine)" if kept else todo
+
+
+def _runs_engines(backend: str) -> bool:
+    from edgeseg.runtime.backends import known
+
+    return backend in known() and known()[backend].engines
+
+
+def _of_precision(found: ModelFiles, precision: str, engines: bool) -> Mapping[str, Path]:
+    """The files to choose from, by precision; what runs engines builds fp16 from the fp32 file."""
     if precision != "auto" and precision not in PRECISIONS:
         raise UsageError("unknown precision", precision, nearest(precision, ("auto", *PRECISIONS)))
     files = found.files
@@ -221,6 +261,8 @@ def _of_precision(found: ModelFiles, precision: str) -> Mapping[str, Path]:
         files = {read_model_file(path).manifest.precision: path}
     if precision == "auto":
         return files
+    if engines and "fp32" in files:
+        files = {"fp16": files["fp32"], **files}
     if precision not in files:
         seen = f"{found.name} ({', '.join(files)})"
         raise UsageError(f"the model is not there in {precision}", seen, "Choose one of those")

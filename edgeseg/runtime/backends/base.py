@@ -54,6 +54,13 @@ class Backend(Protocol):
             ModelError: the backend is closed.
         """
 
+    def borrow_input(self) -> npt.NDArray[np.uint8] | None:
+        """Memory that the next `image` may be written into, uint8 [1, height, width, 3], where that saves a copy.
+
+        It is lent until it is given to `infer`; None where there is none, or none is free. Threads may call it.
+        """
+        return None
+
     def close(self) -> None:
         """Free the model; may be called again."""
 
@@ -89,8 +96,8 @@ def first_inputs(manifest: Manifest, image: npt.NDArray[np.uint8]) -> dict[str, 
     return {"image": image, **nothing}
 
 
-def check_inputs(inputs: Arrays, signature: Signature) -> None:
-    """Raise InputError where arrays are not what the model takes."""
+def check_inputs(inputs: Mapping[str, Any], signature: Signature) -> None:
+    """Raise InputError where arrays (whatever has a dtype and a shape) are not what the model takes."""
     if inputs.keys() != signature.keys():
         for name in inputs:
             if name not in signature:

@@ -15,9 +15,11 @@ import numpy as np
 
 from edgeseg.errors import BackendError, EdgeSegError, ModelError
 from edgeseg.machine import cores, cpu_model, versions
-from edgeseg.runtime.backends import check_backend, installed, known, load_backend
+from edgeseg.manifest import ENGINE_SUFFIX, PRECISIONS
+from edgeseg.runtime.backends import check_backend, known, load_backend, usable
 from edgeseg.runtime.backends.base import Backend, first_inputs
 from edgeseg.runtime.backends.cache import cache_folder, write_aside
+from edgeseg.runtime.backends.engine_cache import built_before
 from edgeseg.runtime.backends.model_file import read_model_file
 from edgeseg.runtime.backends.timed import Block, median, quiet_blocks, time_block
 from edgeseg.runtime.notices import info, warn
@@ -70,8 +72,9 @@ def choose(files: Mapping[str, Path], backends: Sequence[str] | None = None, dev
     """Choose the fastest pair of backend and file; measures if this machine has not done so for these.
 
     Args:
-        files: model file by precision, of one model.
-        backends: names to choose from; all that are installed when None.
+        files: model file by precision, of one model. An engine is for one backend, so there is nothing to measure.
+        backends: names to choose from; when None all that can run here, those for engines only where one was built
+            before, since that takes minutes.
         device: as for `load_backend`; a backend that has no such device is left out.
 
     Raises:
@@ -79,16 +82,15 @@ def choose(files: Mapping[str, Path], backends: Sequence[str] | None = None, dev
         BackendError: none of the backends can be used.
         InputError, ModelError: as `load_backend`, where it holds for every pair.
     """
-    names = tuple(installed() if backends is None else backends)
-    for name in names:
-        if len(names) == 1 or name not in known():
+    for name in backends or ():
+        if len(backends or ()) == 1 or name not in known():
             check_backend(name)
-    pairs = [(backend, precision) for backend in names for precision in files]
+    pairs = _candidates(files, backends)
     if not pairs:
         raise BackendError("no backend is installed", "", "Install one with pip install onnxruntime")
     if len(pairs) == 1:
         return Choice(*pairs[0])
-    subject = _subject(files, names, device)
+    subject = _subject(files, [backend for backend, _ in pairs], device)
     kept = _read_cache()
     found = _from_entry(kept.get(_key(subject)), pairs)
     if found:
@@ -101,13 +103,38 @@ def choose(files: Mapping[str, Path], backends: Sequence[str] | None = None, dev
     return choice
 
 
+def kept_choice(files: Mapping[str, Path]) -> Choice | None:
+    """What `choose(files)` found on this machine before; None where it would have to measure."""
+    pairs = _candidates(files, None)
+    subject = _subject(files, [backend for backend, _ in pairs], None)
+    return Choice(*pairs[0]) if len(pairs) == 1 else _from_entry(_read_cache().get(_key(subject)), pairs)
+
+
+def _candidates(files: Mapping[str, Path], backends: Sequence[str] | None) -> list[Pair]:
+    precision, path = next(iter(files.items()))
+    if path.suffix == ENGINE_SUFFIX:  # for one library alone
+        library = read_model_file(path).manifest.origin.get("engine", {}).get("library", "tensorrt")
+        return [(library if backends is None else backends[0], precision)]
+    names = usable() if backends is None else backends
+    if len(names) == 1 and known()[names[0]].engines:  # each would be built to be measured: the smallest one is taken
+        return [(names[0], "int8" if "int8" in files else precision)]
+    pairs = list(dict.fromkeys((name, kind) for name in names for kind in files))
+    if backends is not None:
+        return pairs
+    return [pair for pair in pairs if not known()[pair[0]].engines or pair in _built(files)]
+
+
+def _built(files: Mapping[str, Path]) -> set[Pair]:
+    return {(library, precision) for precision, path in files.items() for library in built_before(path, precision)}
+
+
 def _measure(files: Mapping[str, Path], pairs: Sequence[Pair], device: str | None) -> Choice:
     loaded: dict[Pair, Backend] = {}
     failed: dict[Pair, EdgeSegError] = {}
     try:
         for pair in pairs:
             try:
-                loaded[pair] = load_backend(files[pair[1]], pair[0], device=device)
+                loaded[pair] = load_backend(files[pair[1]], pair[0], device=device, precision=_wanted(pair))
             except (BackendError, ModelError) as error:
                 failed[pair] = error
         if not loaded:
@@ -124,6 +151,10 @@ def _measure(files: Mapping[str, Path], pairs: Sequence[Pair], device: str | Non
         measured_ms={" ".join(pair): round(ms, 3) for pair, ms in times_ms.items()},
         left_out={" ".join(pair): str(error) for pair, error in failed.items()},
     )
+
+
+def _wanted(pair: Pair) -> str | None:
+    return pair[1] if pair[1] in PRECISIONS else None
 
 
 def _race(loaded: Mapping[Pair, Backend]) -> dict[Pair, float]:
@@ -156,7 +187,7 @@ def _subject(files: Mapping[str, Path], backends: Sequence[str], device: str | N
     return {
         "format": _FORMAT,
         "files": {precision: read_model_file(path).sha256 for precision, path in files.items()},
-        "backends": versions(known()[name].package for name in backends),
+        "backends": versions(known()[name].package for name in dict.fromkeys(backends)),
         "device": device,
         "cpu": cpu_model(),
         "cores": cores(),

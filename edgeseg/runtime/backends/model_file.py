@@ -1,5 +1,7 @@
 """What a model file says about itself, read without the onnx package: its manifest, and whether it holds functions.
 
+An engine's manifest lies beside it, as `NAME.engine.json`. An ONNX file's lies inside.
+
 An ONNX file is one protobuf message, ModelProto (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto), and a message
 is a row of fields: a varint `field number << 3 | wire type`, then a varint (type 0), 8 bytes (1), a varint length and
 as many bytes (2) or 4 bytes (5); see https://protobuf.dev/programming-guides/encoding. Three fields of the outermost
@@ -15,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgeseg.errors import InputError, ModelError
-from edgeseg.manifest import METADATA_KEY, Manifest
+from edgeseg.manifest import ENGINE_SUFFIX, METADATA_KEY, Manifest, beside
 
 _GRAPH, _METADATA, _FUNCTIONS = 7, 14, 25  # fields of ModelProto
 _KEY, _VALUE = 1, 2  # fields of StringStringEntryProto
@@ -24,7 +26,7 @@ _VARINT, _EIGHT_BYTES, _BYTES, _FOUR_BYTES = 0, 1, 2, 5
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
-    """One ONNX file with edgeseg's contract.
+    """One ONNX file or engine with edgeseg's contract.
 
     Attributes:
         path: where it lies.
@@ -40,13 +42,15 @@ class ModelFile:
 
 
 def read_model_file(path: Path) -> ModelFile:
-    """Read what an ONNX file says about itself.
+    """Read what an ONNX file, or the manifest beside an engine, says about a model.
 
     Raises:
         InputError: the file is missing, a folder, or cannot be read.
         ModelError: it is no ONNX file, is cut off, has no manifest or a bad one.
     """
     content = read_bytes(path)
+    if path.suffix == ENGINE_SUFFIX:
+        return ModelFile(path, _engine_manifest(path), hashlib.sha256(content).hexdigest(), False)
     try:
         fields = list(_fields(content))
         entries = [dict(_fields(value)) for number, value in fields if number == _METADATA]
@@ -62,6 +66,18 @@ def read_model_file(path: Path) -> ModelFile:
         )
     manifest = Manifest.from_json(metadata[METADATA_KEY], where=path)
     return ModelFile(path, manifest, hashlib.sha256(content).hexdigest(), _FUNCTIONS in numbers)
+
+
+def _engine_manifest(path: Path) -> Manifest:
+    place = beside(path)
+    try:
+        text = place.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        todo = "Build it with edgeseg build MODEL.onnx -o OUT.engine, and keep both files together"
+        raise ModelError("the engine has no manifest beside it", place, todo) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError("cannot read the engine's manifest", f"{place} ({error})", "Build the engine again") from None
+    return Manifest.from_json(text, where=place)
 
 
 def read_bytes(path: Path) -> bytes:

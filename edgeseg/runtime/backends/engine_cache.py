@@ -1,0 +1,164 @@
+"""Engines of models that were given as ONNX files: built once on a device, kept, and taken from there the next time.
+
+The runtime builds nothing itself: that needs the packages of `edgeseg[export]` and takes minutes. It starts
+`edgeseg.export.build_for_runtime` in a process of its own and reads its answer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from edgeseg import errors
+from edgeseg.errors import EdgeSegError, ModelError
+from edgeseg.manifest import beside
+from edgeseg.runtime.backends.cache import cache_folder, trim
+from edgeseg.runtime.backends.engine_file import EngineFile
+from edgeseg.runtime.backends.model_file import read_model_file
+from edgeseg.runtime.notices import Progress, info
+
+_KEPT = 32  # engines; the oldest go
+
+
+def engine_place(onnx: Path, library: str, version: str, precision: str, device: str) -> Path:
+    """Where the engine of a model lies, whether it is there or not.
+
+    Args:
+        onnx: the model file.
+        library: "tensorrt" or "tensorrt-rtx".
+        version: the library's.
+        precision: "fp32", "fp16" or "int8".
+        device: what it is for: the GPU's name and compute capability.
+    """
+    file = read_model_file(onnx)
+    # No plugin is part of it: the first engine is built without one.
+    subject = {
+        "onnx": file.sha256,
+        "library": library,
+        "version": version,
+        "precision": precision,
+        "device": device,
+        "plugin": "",
+    }
+    key = hashlib.sha256(json.dumps(subject, sort_keys=True).encode()).hexdigest()[:16]
+    return cache_folder() / "engines" / f"{library}-{precision}-{file.sha256[:12]}-{key}.engine"
+
+
+def built_before(onnx: Path, precision: str) -> list[str]:
+    """Libraries for which an engine of this file and precision is kept here, whatever their version and device."""
+    found = (cache_folder() / "engines").glob(f"*-{precision}-{read_model_file(onnx).sha256[:12]}-*.engine")
+    return sorted({path.name.partition(f"-{precision}-")[0] for path in found if _complete(path)})
+
+
+def cached_engine(onnx: Path, library: str, version: str, precision: str, device: str) -> Path:
+    """The engine of a model, built now where it was not built before. Of several processes one builds, others wait.
+
+    Args: as `engine_place`.
+
+    Raises:
+        What building raises: ModelError, BackendError, InputError, OutputError.
+    """
+    place = engine_place(onnx, library, version, precision, device)
+    if _complete(place):
+        return place
+    with _only_one(place):
+        if not _complete(place):
+            info(f"building an engine once: {onnx} for {library} {version}, {precision}, on {device}")
+            timing = place.parent / f"{library}-{version}.timing"
+            build_elsewhere(onnx, place, library, precision, timing_cache=timing)
+            trim(place.parent, "*.engine", _KEPT)
+    return place
+
+
+def rebuild(engine: EngineFile) -> None:
+    """Build an engine again, in its place, from the ONNX file that its manifest names.
+
+    Raises:
+        ModelError: that file is another one by now.
+        And what building raises.
+    """
+    onnx = Path(engine.built["onnx"])
+    if read_model_file(onnx).sha256 != engine.built["onnx_sha256"]:
+        todo = f"If that is wanted, run {engine.rebuild_command()}"
+        raise ModelError("the ONNX file is not the one that the engine was built from", onnx, todo)
+    with _only_one(engine.path):
+        info(f"building the engine again: {engine.path} from {onnx}")
+        build_elsewhere(onnx, engine.path, engine.library, engine.manifest.precision, engine.plugin)
+
+
+def build_elsewhere(
+    onnx: Path,
+    out: Path,
+    library: str,
+    precision: str,
+    plugin: Path | None = None,
+    timing_cache: Path | None = None,
+) -> None:
+    """Build in another process, with a line of progress; arguments and errors as `edgeseg.export.build_engine`."""
+    order = {"model": onnx, "out": out, "library": library, "precision": precision}
+    order |= {"plugin": plugin or "", "timing_cache": timing_cache or ""}
+    command = [sys.executable, "-m", "edgeseg.export.build_for_runtime"]
+    text = json.dumps({key: str(value) for key, value in order.items()})
+    answer: dict[str, Any] = {}
+    progress = Progress()
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as worker:
+        assert worker.stdin and worker.stdout
+        try:
+            with contextlib.suppress(BrokenPipeError):
+                worker.stdin.write(text)
+                worker.stdin.close()
+            for line in worker.stdout:
+                answer = json.loads(line)
+                if "progress" in answer:
+                    phase, done, total = answer["progress"]
+                    progress.show(f"{phase}: {done} of {total}")
+        except BaseException:
+            worker.kill()
+            raise
+        finally:
+            progress.clear()
+    if "refused" in answer:
+        kind, cause, seen, todo = answer["refused"]
+        raise _kind(kind)(cause, seen, todo)
+    if "built" not in answer:
+        raise EdgeSegError("building the engine ended without an answer", f"exit code {worker.returncode}", "Try again")
+
+
+def _kind(name: str) -> type[EdgeSegError]:
+    found = getattr(errors, name, EdgeSegError)
+    return found if isinstance(found, type) and issubclass(found, EdgeSegError) else EdgeSegError
+
+
+def _complete(place: Path) -> bool:
+    # The manifest is written last.
+    return place.is_file() and beside(place).is_file()
+
+
+@contextlib.contextmanager
+def _only_one(place: Path) -> Iterator[None]:
+    """Hold a lock beside `place`; it goes with the process that holds it, however that ends."""
+    import fcntl
+
+    lock = place.with_name(place.name + ".lock")
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        todo = "Set EDGESEG_CACHE to a folder that can be written"
+        raise errors.OutputError("cannot keep an engine", f"{lock} ({error.strerror})", todo) from None
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            info(f"another process builds {place.name}; waiting for it")
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
