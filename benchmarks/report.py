@@ -1,6 +1,6 @@
 """Writes every figure that people read, in README and the models' cards, from the JSON that the benchmarks left.
 
-    python benchmarks/report.py            rewrite README.md, architectures.md, accuracy.md and the zoo's cards
+    python benchmarks/report.py            rewrite README.md, docs/, accuracy.md and the zoo's cards
     python benchmarks/report.py --check    exit code 1 where they say something else than the JSON (a test runs this)
 
 Which command wrote a JSON file stands in it under `command`.
@@ -116,6 +116,31 @@ def architectures() -> str:
     )
 
 
+def engines() -> str:
+    """Size and build time of every engine that can be built without a GPU."""
+    body = load("engines")
+    rows = [
+        [
+            row["model"],
+            row["precision"],
+            f"{row['onnx_bytes'] / 1e6:.2f}",
+            f"{row['bytes'] / 1e6:.2f}",
+            str(row["layers"]),
+            f"{row['build_seconds']:.1f}",
+        ]
+        for row in body["rows"]
+    ]
+    first = body["rows"][0]
+    made = f"{first['library']} {first['version']}, for compute capability {first['compute_capability']}"
+    header = ["model", "precision", "ONNX file, MB", "engine, MB", "layers", "built in, s"]
+    return (
+        f"# Engines\n\nBuilt without a GPU by {made}, on {machine_line(body)}, {body['machine']['cores']} cores: "
+        "`python benchmarks/engines.py`, written by `python benchmarks/report.py`. One of your own: `edgeseg build model.onnx "
+        "-o model.engine --backend tensorrt-rtx`. How fast they run is not known: no GPU has run them yet."
+        f"\n\n{table(header, rows)}\n"
+    )
+
+
 def accuracy() -> str:
     """Every metric of every shipped model, beside what others published."""
     rows = load("accuracy").get("rows", [])
@@ -143,6 +168,8 @@ def outputs() -> dict[Path, str]:
     """Each file that is written here, with its text."""
     readme = ROOT / "README.md"
     written = {readme: fill(readme.read_text(encoding="utf-8")), ROOT / "docs" / "architectures.md": architectures()}
+    if load("engines"):
+        written[ROOT / "docs" / "engines.md"] = engines()
     if load("accuracy"):
         written[HERE / "accuracy.md"] = accuracy()
     for name, about in shipped().items():
