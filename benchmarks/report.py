@@ -135,8 +135,9 @@ def engines() -> str:
     header = ["model", "precision", "ONNX file, MB", "engine, MB", "layers", "built in, s"]
     return (
         f"# Engines\n\nBuilt without a GPU by {made}, on {machine_line(body)}, {body['machine']['cores']} cores: "
-        "`python benchmarks/engines.py`, written by `python benchmarks/report.py`. One of your own: `edgeseg build model.onnx "
-        "-o model.engine --backend tensorrt-rtx`. How fast they run is not known: no GPU has run them yet."
+        "`python benchmarks/engines.py`, written by `python benchmarks/report.py`. One of your own: "
+        "`edgeseg build model.onnx -o model.engine --backend tensorrt-rtx`. How fast they run is not known: no GPU has "
+        "run them yet."
         f"\n\n{table(header, rows)}\n"
     )
 
