@@ -9,9 +9,10 @@ EXTRAS := train,export,openvino,tensorrt-rtx,dev
 LIGHT := $(VENV)/.installed-light
 FULL := $(VENV)/.installed-full
 INPUTS := setup.py pyproject.toml constraints.txt
-# Debian packages that real tests need: what the cv2 wheel with windows links to, a display to open one on, and what
-# fetches TensorRT.
-SYSTEM_PACKAGES := libgl1 libglib2.0-0 libxcb1 libx11-6 libxext6 libsm6 libice6 xvfb maven
+# Debian packages that real tests need: what the cv2 wheel with windows links to, a display to open one on, what fetches
+# TensorRT, and a real RTSP server (GStreamer's, by Debian's own Python).
+SYSTEM_PACKAGES := libgl1 libglib2.0-0 libxcb1 libx11-6 libxext6 libsm6 libice6 xvfb maven \
+  python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-ugly
 
 export UV_PYTHON_DOWNLOADS := never
 export UV_HTTP_TIMEOUT ?= 300
@@ -71,7 +72,7 @@ system-packages: ## Debian packages that real tests need (as root)
 	if [ -z "$$missing" ]; then echo "system packages: all there"; exit 0; fi; \
 	[ "$$(id -u)" = 0 ] || { echo "error: only root installs system packages: missing are$$missing." \
 	  "Run sudo make system-packages." >&2; exit 1; }; \
-	echo "system packages for cv2 windows, a display to test them on, and for make tensorrt:$$missing"; \
+	echo "system packages for cv2 windows, a display to test them on, make tensorrt, and an RTSP server:$$missing"; \
 	apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing
 
 constraints: $(UV) ## resolve constraints.txt anew

@@ -41,6 +41,8 @@ class Frame:
         pts_s: the source's own timestamp in seconds, None where it has none.
         source: the source as the user named it.
         name: file name for a picture of a folder, None otherwise.
+        session: how often the source was lost and came back before; what was remembered of frames of another session
+            is no longer true.
     """
 
     image: Image
@@ -49,6 +51,7 @@ class Frame:
     pts_s: float | None = None
     source: str = ""
     name: str | None = None
+    session: int = 0
 
 
 @dataclass(frozen=True, slots=True)

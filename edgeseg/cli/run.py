@@ -9,7 +9,10 @@ HELP = "segment a clip, a camera or a folder of pictures"
 EXAMPLE = """edgeseg run demo --save demo.mp4
   edgeseg run 0 --show                      the first camera, in a window
   edgeseg run street.mp4 --masks masks/ --jsonl street.jsonl --stats -"""
-SOURCES = "demo | 0 | /dev/video0 | file.mp4 | folder/ | 'folder/*.jpg' | synthetic:1280x720@30 | synthetic:1280x720"
+SOURCES = (
+    "demo | 0 | /dev/video0 | rtsp://host/path | file.mp4 | folder/ | 'folder/*.jpg' | synthetic:1280x720@30 | "
+    "synthetic:1280x720"
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,6 +41,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--max-frames", type=whole("number of frames", 1), metavar="N", help="the source stops after N")
     add_json(parser, "--stats")
+    live = parser.add_argument_group("cameras on the network")
+    live.add_argument("--transport", default="tcp", metavar="tcp|udp", help="of RTSP (default tcp)")
+    seconds = number("time", 0.001)
+    for name, default, text in (
+        ("open", 10, "for the first picture"),
+        ("stall", 5, "without a picture until it counts as lost"),
+    ):
+        live.add_argument(f"--{name}-timeout-s", default=default, type=seconds, metavar="S", help=f"{text} ({default})")
+    live.add_argument(
+        "--retry-s", default=1, type=seconds, metavar="S", help="longest pause between tries to connect again (1)"
+    )
 
 
 def handle(args: argparse.Namespace) -> int:
@@ -50,7 +64,8 @@ def handle(args: argparse.Namespace) -> int:
     from edgeseg.runtime.pipeline import Pipeline
     from edgeseg.runtime.segmenter import open_segmenter
     from edgeseg.runtime.sinks import Sink, open_sinks
-    from edgeseg.runtime.sources import open_source
+    from edgeseg.runtime.sources import StreamOptions, open_source
+    from edgeseg.runtime.sources.resilient import Patience
     from edgeseg.runtime.temporal import Smoother
 
     if len(args.sources) > 1:
@@ -62,7 +77,9 @@ def handle(args: argparse.Namespace) -> int:
     smoother = Smoother.parse(args.smooth) if args.smooth else None
     with contextlib.ExitStack() as stack:
         signals = stack.enter_context(running.Signals())
-        source = stack.enter_context(open_source(args.sources[0], args.max_frames))
+        patience = Patience(args.open_timeout_s, args.stall_timeout_s, args.retry_s)
+        options = StreamOptions(args.transport, patience)
+        source = stack.enter_context(open_source(args.sources[0], args.max_frames, options))
         segmenter = stack.enter_context(
             open_segmenter(args.model, args.backend, args.precision, args.device, args.threshold, args.rebuild)
         )

@@ -146,7 +146,9 @@ def stats_report(figures: Mapping[str, Any], source: Source, segmenter: Segmente
     from edgeseg.cli.output import describe_segmenter
     from edgeseg.machine import describe
 
-    return {**figures, "source": source.name, **describe_segmenter(segmenter), "machine": describe()}
+    health = getattr(source, "health", None)
+    kept = {"source_health": dataclasses.asdict(health)} if health is not None else {}
+    return {**figures, "source": source.name, **kept, **describe_segmenter(segmenter), "machine": describe()}
 
 
 def summary(figures: Mapping[str, Any], args: argparse.Namespace) -> str:

@@ -88,7 +88,7 @@ class Pipeline:
         self._smoother = smoother
         # Of a model with memory each stream has its own, and unrelated pictures have none.
         self._memory = Memory() if segmenter.manifest.memory and not source.unrelated else None
-        self._last_geometry: Geometry | Tiling | None = None
+        self._smoothed: tuple[Geometry | Tiling, int] | None = None
         newest = policy == "newest" if policy else source.live
         self._inbox: HandOver[Frame] = Mailbox() if newest else Waiting()
         self._inferred: Waiting[_Inferred] = Waiting()
@@ -222,8 +222,8 @@ class Pipeline:
         if self._memory is None:
             outputs = self.segmenter.infer(image)
         else:
-            outputs = self.segmenter.infer(image, self._memory.recall(geometry))
-            self._memory.keep(outputs["probability"], geometry)
+            outputs = self.segmenter.infer(image, self._memory.recall(geometry, frame.session))
+            self._memory.keep(outputs["probability"], geometry, frame.session)
         ended = time.perf_counter()
         return _Inferred(frame, geometry, outputs, (prepared - started) * 1e3, (ended - prepared) * 1e3)
 
@@ -262,10 +262,11 @@ class Pipeline:
     def _smooth(self, inferred: _Inferred) -> dict[str, npt.NDArray[Any]]:
         if self._smoother is None:
             return inferred.outputs
-        # Another frame size moves everything in a letterboxed map.
-        if inferred.geometry != self._last_geometry:
+        # Another frame size moves everything in a letterboxed map; and who knows what happened while a source was away.
+        stretch = (inferred.geometry, inferred.frame.session)
+        if stretch != self._smoothed:
             self._smoother.reset()
-        self._last_geometry = inferred.geometry
+        self._smoothed = stretch
         return {"probability": self._smoother(inferred.outputs["probability"])}
 
 

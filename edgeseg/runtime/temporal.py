@@ -94,15 +94,15 @@ class Memory:
 
     def __init__(self) -> None:
         self._last: Probability | None = None
-        self._geometry: Geometry | Tiling | None = None
+        self._of: tuple[Geometry | Tiling, int] | None = None
 
-    def recall(self, geometry: Geometry | Tiling) -> Probability | None:
-        """What was kept, uint8 [1, height, width], or None where nothing was, or in another place of the picture."""
-        return self._last if geometry == self._geometry else None
+    def recall(self, geometry: Geometry | Tiling, session: int = 0) -> Probability | None:
+        """What was kept, uint8 [1, height, width]; None where nothing was, or of another place or session."""
+        return self._last if (geometry, session) == self._of else None
 
-    def keep(self, probability: Probability, geometry: Geometry | Tiling) -> None:
-        """Keep a frame's answer and how the frame got to the model's size."""
-        self._last, self._geometry = probability, geometry
+    def keep(self, probability: Probability, geometry: Geometry | Tiling, session: int = 0) -> None:
+        """Keep a frame's answer, how the frame got to the model's size, and the frame's session."""
+        self._last, self._of = probability, (geometry, session)
 
 
 def _entropy_squared() -> npt.NDArray[np.float32]:

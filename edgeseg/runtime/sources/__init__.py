@@ -11,27 +11,45 @@ from pathlib import Path
 from edgeseg.errors import InputError, UsageError
 from edgeseg.runtime.sources.base import FrameSource, Source
 from edgeseg.runtime.sources.camera import Camera
+from edgeseg.runtime.sources.network import ADDRESS, StreamOptions, network_camera
 from edgeseg.runtime.sources.pictures import Pictures, by_pattern, in_folder, is_picture
 from edgeseg.runtime.sources.synthetic import PREFIX, Synthetic
 from edgeseg.runtime.sources.video import VideoFile
 
-__all__ = ["DEMO_CLIP", "Camera", "FrameSource", "Pictures", "Source", "Synthetic", "VideoFile", "open_source"]
+__all__ = [
+    "DEMO_CLIP",
+    "Camera",
+    "FrameSource",
+    "Pictures",
+    "Source",
+    "StreamOptions",
+    "Synthetic",
+    "VideoFile",
+    "open_source",
+]
 
 DEMO_CLIP = Path(__file__).resolve().parents[2] / "clips" / "demo.mp4"
-KNOWN = "demo, a camera (0, /dev/video0), a video file, a folder, a pattern ('dir/*.jpg') or synthetic:1280x720@30"
+KNOWN = (
+    "demo, a camera (0, /dev/video0, rtsp://...), a video file, a folder, a pattern ('dir/*.jpg') or "
+    "synthetic:1280x720@30"
+)
 _LATER = re.compile(r"-$|(?:gst|replay|csi):|[A-Za-z][A-Za-z0-9+.-]*://")
 
 Opener = Callable[[str, "int | None"], FrameSource]
 
 
-def open_source(spec: str | os.PathLike[str], max_frames: int | None = None) -> Source:
+def open_source(
+    spec: str | os.PathLike[str], max_frames: int | None = None, options: StreamOptions | None = None
+) -> Source:
     """Open a source. It is a context manager, and closes itself when its iteration ends.
 
     Args:
-        spec: `demo` (a clip that ships), `0` (a camera's index), `/dev/video0`, a video file, a picture, a folder of
-            pictures, a pattern (`'dir/*.jpg'`), `synthetic:1280x720@30` (a live camera of that rate) or
-            `synthetic:1280x720` (unpaced, waits like a file).
+        spec: `demo` (a clip that ships), `0` (a camera's index), `/dev/video0`, `rtsp://host/path` (a camera on the
+            network, which is connected to again when it is lost), a video file, a picture, a folder of pictures, a
+            pattern (`'dir/*.jpg'`), `synthetic:1280x720@30` (a live camera of that rate) or `synthetic:1280x720`
+            (unpaced, waits like a file).
         max_frames: the source ends after so many frames.
+        options: how a camera on the network is read.
 
     Raises:
         UsageError: a kind of source that this version does not have, a misspelt one, or `max_frames` below 1.
@@ -39,6 +57,8 @@ def open_source(spec: str | os.PathLike[str], max_frames: int | None = None) -> 
         BackendError: the package that reads this kind is not installed.
     """
     word = os.fspath(spec)
+    if ADDRESS.match(word):
+        return network_camera(word, max_frames, options)
     for matches, opened in _KINDS:
         if matches(word):
             return opened(word, max_frames)
