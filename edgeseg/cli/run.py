@@ -41,8 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--max-frames", type=whole("number of frames", 1), metavar="N", help="the source stops after N")
     add_json(parser, "--stats")
-    live = parser.add_argument_group("cameras on the network")
-    live.add_argument("--transport", default="tcp", metavar="tcp|udp", help="of RTSP (default tcp)")
+    live = parser.add_argument_group("cameras")
+    live.add_argument("--transport", default="tcp", metavar="tcp|udp", help="of RTSP (tcp)")
     seconds = number("time", 0.001)
     for name, default, text in (
         ("open", 10, "for the first picture"),

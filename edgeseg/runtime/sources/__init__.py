@@ -10,7 +10,7 @@ from pathlib import Path
 
 from edgeseg.errors import InputError, UsageError
 from edgeseg.runtime.sources.base import FrameSource, Source
-from edgeseg.runtime.sources.camera import Camera
+from edgeseg.runtime.sources.camera import open_camera
 from edgeseg.runtime.sources.network import ADDRESS, StreamOptions, network_camera
 from edgeseg.runtime.sources.pictures import Pictures, by_pattern, in_folder, is_picture
 from edgeseg.runtime.sources.synthetic import PREFIX, Synthetic
@@ -18,7 +18,6 @@ from edgeseg.runtime.sources.video import VideoFile
 
 __all__ = [
     "DEMO_CLIP",
-    "Camera",
     "FrameSource",
     "Pictures",
     "Source",
@@ -49,7 +48,7 @@ def open_source(
             pattern (`'dir/*.jpg'`), `synthetic:1280x720@30` (a live camera of that rate) or `synthetic:1280x720`
             (unpaced, waits like a file).
         max_frames: the source ends after so many frames.
-        options: how a camera on the network is read.
+        options: how cameras are waited for, and read on the network.
 
     Raises:
         UsageError: a kind of source that this version does not have, a misspelt one, or `max_frames` below 1.
@@ -59,6 +58,8 @@ def open_source(
     word = os.fspath(spec)
     if ADDRESS.match(word):
         return network_camera(word, max_frames, options)
+    if _is_camera(word):
+        return open_camera(word, max_frames, options.patience if options else None)
     for matches, opened in _KINDS:
         if matches(word):
             return opened(word, max_frames)
@@ -93,7 +94,6 @@ def _later(word: str, max_frames: int | None) -> FrameSource:
 _KINDS: tuple[tuple[Callable[[str], bool], Opener], ...] = (
     (lambda word: word == "demo", lambda word, limit: VideoFile(DEMO_CLIP, word, limit)),
     (lambda word: word.startswith(PREFIX), Synthetic),
-    (_is_camera, Camera),
     (lambda word: _LATER.match(word) is not None, _later),
     (_is_folder, lambda word, limit: Pictures(in_folder(Path(word)), word, limit)),
     (_is_picture, lambda word, limit: Pictures([Path(word)], word, limit)),

@@ -13,55 +13,56 @@ import numpy as np
 
 from edgeseg.errors import InputError
 from edgeseg.packages import missing_package
-from edgeseg.runtime.sources.base import FrameSource
-from edgeseg.types import Frame
+from edgeseg.runtime.sources.resilient import Patience, Resilient, Shot
 
 # How long one read may take before the camera counts as gone. OpenCV waits 10 s unless told.
 READ_TIMEOUT_MS = 3000
 
 
-class Camera(FrameSource):
-    """A live camera. It keeps one buffer, so that a slow reader gets a new frame and not an old one.
-
-    `captured_ns` is taken as soon as the driver hands the frame over, before it is decoded.
+def open_camera(device: str, max_frames: int | None = None, patience: Patience | None = None) -> Resilient:
+    """A live camera, which is opened again when it stops giving pictures: one that was unplugged may come back.
 
     Args:
         device: index ("0") or device file ("/dev/video0", or a link to one).
         max_frames: end after so many frames.
+        patience: times to wait.
 
     Raises:
-        InputError: there is no such camera, or it cannot be opened; while iterating, one that gives no frame at all.
+        InputError: there is no such camera, it cannot be opened, or it gives no picture.
         BackendError: OpenCV is not installed.
     """
+    path = f"/dev/video{int(device)}" if device.isdecimal() else os.path.realpath(device)
+    _check_device(path, device)
+    # Opened here the first time: what is no camera, or busy, is said at once.
+    first = CameraConnection(path, device)
+    return Resilient(device, lambda: CameraConnection(path, device), patience, max_frames, first=first)
 
-    live = True
 
-    def __init__(self, device: str, max_frames: int | None = None) -> None:
-        super().__init__(device, max_frames)
-        self._path = f"/dev/video{int(device)}" if device.isdecimal() else os.path.realpath(device)
-        _check_device(self._path, device)
-        self._capture = _open(self._path, device)
+class CameraConnection:
+    """See `Connection`. It keeps one buffer, so that a slow reader gets a new picture and not an old one.
+
+    `captured_ns` is taken as soon as the driver hands the picture over, before it is decoded.
+    """
+
+    def __init__(self, path: str, device: str) -> None:
+        self._capture = _open(path, device)
+        self._device = device
         rate = float(self._capture.get(_cv2().CAP_PROP_FPS))
         self.fps = rate if 0 < rate < 1000 else None
 
-    def _read(self) -> Frame | None:
+    def read(self) -> Shot | None:
+        """See `Connection.read`."""
         grabbed = self._capture.grab()
         captured_ns = time.monotonic_ns()
         image = self._capture.retrieve()[1] if grabbed else None
         if image is None:
-            self._give_up()
-            return None
+            raise InputError("the camera gave no picture", self._device, "Plug it in anew")
         if image.ndim == 2:
             image = _cv2().cvtColor(image, _cv2().COLOR_GRAY2BGR)
-        return Frame(np.ascontiguousarray(image), self._count, captured_ns, source=self.name)
+        return Shot(np.ascontiguousarray(image), captured_ns)
 
-    def _give_up(self) -> None:
-        if self._count == 0 and not self._stop.is_set():
-            raise InputError("the camera gives no frames", self.name, "Try it in another program, or plug it in anew")
-        if not self._stop.is_set():
-            self.broken = "the camera stopped giving frames"
-
-    def _release(self) -> None:
+    def close(self) -> None:
+        """See `Connection.close`."""
         self._capture.release()
 
 

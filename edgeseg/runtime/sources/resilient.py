@@ -23,6 +23,7 @@ from edgeseg.runtime.sources.base import FrameSource
 from edgeseg.types import Frame, Image
 
 FIRST_DELAY_S = 0.1
+GOODBYE_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +112,7 @@ class Resilient(FrameSource):
         patience: times to wait.
         max_frames: end after so many frames.
         health: where the connection counts what it leaves out.
+        first: a connection that is open already.
 
     Raises:
         InputError: no picture within `open_timeout_s`.
@@ -125,13 +127,14 @@ class Resilient(FrameSource):
         patience: Patience | None = None,
         max_frames: int | None = None,
         health: Health | None = None,
+        first: Connection | None = None,
     ) -> None:
         super().__init__(name, max_frames)
         self.patience, self.health = patience or Patience(), health or Health()
         self._connect = connect
         self._tries = self._session = 0
         self._last_ns = time.monotonic_ns()
-        self._line = self._start()
+        self._line = self._start(first)
         try:
             self._first: Shot | None = self._wait_for_first()
         except BaseException:
@@ -145,16 +148,17 @@ class Resilient(FrameSource):
         self._line.items.close(discard=True)
         super().close()
 
-    def _start(self) -> _Line:
+    def _start(self, opened: Connection | None = None) -> _Line:
         line = _Line()
-        threading.Thread(target=self._pump, args=(line,), name=f"edgeseg-{self.name}", daemon=True).start()
+        name = f"edgeseg-{self.name}"
+        self._thread = threading.Thread(target=self._pump, args=(line, opened), name=name, daemon=True)
+        self._thread.start()
         return line
 
-    def _pump(self, line: _Line) -> None:
+    def _pump(self, line: _Line, connection: Connection | None) -> None:
         """A connection's thread: ends with the connection, or when nobody takes its pictures any more."""
-        connection: Connection | None = None
         try:
-            connection = self._connect()
+            connection = connection or self._connect()
             line.fps = connection.fps
             while (shot := connection.read()) is not None:
                 if not line.items.put(shot):
@@ -234,4 +238,5 @@ class Resilient(FrameSource):
         return Frame(shot.image, self._count, shot.captured_ns, shot.pts_s, source=self.name, session=self._session)
 
     def _release(self) -> None:
-        """The connection's own thread closes it."""
+        # The connection's own thread closes it; whoever opens the camera next should find it free. It may hang, though.
+        self._thread.join(GOODBYE_S)
