@@ -55,46 +55,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def handle(args: argparse.Namespace) -> int:
-    """Run one source to its end, or to the first signal."""
+    """Run the sources to their end, or to the first signal."""
     import contextlib
 
-    from edgeseg.cli import running
+    from edgeseg.cli import run_report, running
     from edgeseg.cli.output import check_target, model_line, text_stream, write_json
-    from edgeseg.errors import UsageError
-    from edgeseg.runtime.pipeline import Pipeline
     from edgeseg.runtime.segmenter import open_segmenter
-    from edgeseg.runtime.sinks import Sink, open_sinks
     from edgeseg.runtime.sources import StreamOptions, open_source
     from edgeseg.runtime.sources.resilient import Patience
-    from edgeseg.runtime.temporal import Smoother
+    from edgeseg.runtime.streams import Streams
 
-    if len(args.sources) > 1:
-        raise UsageError("several sources are not in this version", " ".join(args.sources), "Give one")
-    if args.stats == args.jsonl == "-":
-        raise UsageError("two outputs cannot share standard output", "--stats - --jsonl -", "Give one of them a file")
+    running.check_options(args)
     check_target(args.stats)
     stream = text_stream("-" if "-" in (args.stats, args.jsonl) else None)
-    smoother = Smoother.parse(args.smooth) if args.smooth else None
     with contextlib.ExitStack() as stack:
         signals = stack.enter_context(running.Signals())
         patience = Patience(args.open_timeout_s, args.stall_timeout_s, args.retry_s)
         options = StreamOptions(args.transport, patience)
-        source = stack.enter_context(open_source(args.sources[0], args.max_frames, options))
+        sources = [stack.enter_context(open_source(word, args.max_frames, options)) for word in args.sources]
         segmenter = stack.enter_context(
             open_segmenter(args.model, args.backend, args.precision, args.device, args.threshold, args.rebuild)
         )
-        sinks = open_sinks(args.save, args.masks, args.jsonl, args.show, fps=source.fps, live=source.live)
-        for sink in sinks:
-            stack.callback(sink.close)
-        if args.classes:
-            outputs: list[Sink] = [running.OnlyClasses(sinks, segmenter.classes, args.classes)]
-        else:
-            outputs = sinks
-        pipeline = Pipeline(source, segmenter, outputs, args.policy, smoother)
+        pipelines, sinks = running.make_pipelines(args, sources, segmenter, stack)
+        runs = pipelines[0] if len(pipelines) == 1 else Streams(pipelines)
         print(model_line(segmenter), file=stream, flush=True)
-        running.supervise(pipeline, sinks, signals)
-    figures = pipeline.stats.to_dict()
-    running.check_source(source, figures)
-    write_json(running.stats_report(figures, source, segmenter), args.stats)
-    print(running.summary(figures, args), file=stream)
+        running.supervise(runs, sinks, signals)
+    figures = runs.stats.to_dict()
+    write_json(run_report.stats_report(figures, sources, segmenter), args.stats)
+    for source, own in zip(sources, figures.get("streams", [figures]), strict=True):
+        run_report.check_source(source, own)
+    print(run_report.summary(figures, args), file=stream)
     return 0

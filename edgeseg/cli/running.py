@@ -1,4 +1,4 @@
-"""What `edgeseg run` does around a pipeline: outputs, signals, progress, and the figures at the end."""
+"""What `edgeseg run` does around its pipelines: outputs, signals, progress."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import dataclasses
 import os
 import signal
 import threading
-from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,10 +21,10 @@ if TYPE_CHECKING:
     from edgeseg.runtime.segmenter import Segmenter
     from edgeseg.runtime.sinks import Sink
     from edgeseg.runtime.sources import Source
+    from edgeseg.runtime.streams import Streams
     from edgeseg.types import ClassInfo, Result
 
 PROGRESS_EVERY_S = 0.25
-SPANS = ("preprocess", "inference", "postprocess", "sinks", "age_taken", "frame_age")
 
 
 class Signals:
@@ -102,12 +103,61 @@ class OnlyClasses:
             sink.close()
 
 
-def supervise(pipeline: Pipeline, sinks: Sequence[Sink], signals: Signals) -> None:
+def check_options(args: argparse.Namespace) -> None:
+    """Raise UsageError for outputs that get in each other's way, and for a way of smoothing that is none."""
+    from edgeseg.errors import UsageError
+    from edgeseg.runtime.temporal import Smoother
+
+    if args.smooth:
+        Smoother.parse(args.smooth)
+    if args.stats == args.jsonl == "-":
+        raise UsageError("two outputs cannot share standard output", "--stats - --jsonl -", "Give one of them a file")
+    if len(args.sources) > 1 and args.show:
+        raise UsageError("a window shows one source", " ".join(args.sources), "Leave --show out")
+    if len(args.sources) > 1 and args.jsonl == "-":
+        raise UsageError("several sources cannot share standard output", "--jsonl -", "Give a file; each gets its own")
+
+
+def numbered(path: str | Path | None, place: int, several: bool) -> str | Path | None:
+    """The place of one stream's output: `-0`, `-1` and so on before the suffix where there are several."""
+    if path is None or not several:
+        return path
+    name = Path(path)
+    return name.with_name(f"{name.stem}-{place}{name.suffix}")
+
+
+def make_pipelines(
+    args: argparse.Namespace, sources: Sequence[Source], segmenter: Segmenter, stack: contextlib.ExitStack
+) -> tuple[list[Pipeline], list[Sink]]:
+    """A pipeline for each source, and all of their sinks, which `stack` closes."""
+    from edgeseg.runtime.pipeline import Pipeline
+    from edgeseg.runtime.sinks import open_sinks
+    from edgeseg.runtime.temporal import Smoother
+    from edgeseg.runtime.turnstile import Turnstile
+
+    turnstile, several = Turnstile(), len(sources) > 1
+    pipelines: list[Pipeline] = []
+    every: list[Sink] = []
+    for place, source in enumerate(sources):
+        save, masks, jsonl = (numbered(path, place, several) for path in (args.save, args.masks, args.jsonl))
+        sinks: Sequence[Sink] = open_sinks(save, masks, jsonl, args.show, fps=source.fps, live=source.live)
+        for sink in sinks:
+            stack.callback(sink.close)
+        every += sinks
+        if args.classes:
+            sinks = [OnlyClasses(sinks, segmenter.classes, args.classes)]
+        smoother = Smoother.parse(args.smooth) if args.smooth else None
+        pipelines.append(Pipeline(source, segmenter, sinks, args.policy, smoother, turnstile=turnstile))
+    return pipelines, every
+
+
+def supervise(pipeline: Pipeline | Streams, sinks: Sequence[Sink], signals: Signals) -> None:
     """Start the pipeline and wait for its end, showing progress; the first signal or a closed window stops it.
 
     Raises:
         The first error of any stage, after every file was finished.
     """
+    from edgeseg.cli import run_report
     from edgeseg.runtime.notices import Progress
     from edgeseg.runtime.sinks import wants_stop
 
@@ -117,57 +167,7 @@ def supervise(pipeline: Pipeline, sinks: Sequence[Sink], signals: Signals) -> No
         while not pipeline.wait(PROGRESS_EVERY_S):
             if signals.stopped.is_set() or wants_stop(sinks):
                 pipeline.stop()
-            progress.show(progress_line(pipeline.stats.to_dict()))
+            progress.show(run_report.progress_line(pipeline.stats.counts()))
     finally:
         progress.clear()
     pipeline.join()
-
-
-def progress_line(figures: Mapping[str, Any]) -> str:
-    """`312 frames, 29.9 fps, 4 dropped`."""
-    fps = figures["throughput_fps"]
-    return f"{figures['frames_out']} frames, {fps or 0:.1f} fps, {figures['dropped']} dropped"
-
-
-def check_source(source: Source, figures: Mapping[str, Any]) -> None:
-    """Say that the source broke off; InputError where it gave nothing at all."""
-    from edgeseg.errors import InputError
-    from edgeseg.runtime.notices import warn
-
-    if source.broken is None:
-        return
-    if figures["frames_in"] == 0:
-        raise InputError("the source gave no frame", f"{source.name} ({source.broken})", "Try it in a video player")
-    warn(f"{source.name} broke off after {figures['frames_in']} frames: {source.broken}")
-
-
-def stats_report(figures: Mapping[str, Any], source: Source, segmenter: Segmenter) -> dict[str, Any]:
-    """The content of --stats: the figures, and what they were measured on."""
-    from edgeseg.cli.output import describe_segmenter
-    from edgeseg.machine import describe
-
-    health = getattr(source, "health", None)
-    kept = {"source_health": dataclasses.asdict(health)} if health is not None else {}
-    return {**figures, "source": source.name, **kept, **describe_segmenter(segmenter), "machine": describe()}
-
-
-def summary(figures: Mapping[str, Any], args: argparse.Namespace) -> str:
-    """The table at the end: counts, times a stage, files written."""
-    from edgeseg.cli.output import table
-
-    shown = [key for key in _COUNTS if figures[key] or key in _COUNTS[:2]]
-    counts = ", ".join(f"{figures[key]} {key.removeprefix('frames_')}" for key in shown)
-    fps = figures["throughput_fps"]
-    lines = [f"frames: {counts}" + (f"; {fps:.1f} fps" if fps else "")]
-    rows = [
-        (name.replace("_", " "), figures[name]["p50_ms"], figures[name]["p95_ms"], figures[name]["samples"])
-        for name in SPANS
-        if figures.get(name) and figures[name]["samples"]
-    ]
-    if rows:
-        lines.append(table(("span", "p50 ms", "p95 ms", "samples"), rows))
-    written = [str(path) for path in (args.save, args.masks, args.jsonl) if path and str(path) != "-"]
-    return "\n".join([*lines, *(f"wrote {path}" for path in written)])
-
-
-_COUNTS = ("frames_in", "frames_out", "dropped", "skipped", "failed")

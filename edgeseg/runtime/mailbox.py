@@ -29,6 +29,9 @@ class HandOver(Protocol[T]):
             TimeoutError: nothing came within `timeout_s` seconds.
         """
 
+    def wait_for_item(self) -> bool:
+        """Block until there is something to take; False when the hand-over is closed and empty."""
+
     def close(self, discard: bool = False) -> None:
         """Nothing more comes. What is inside can still be taken, unless `discard`, which counts it as dropped.
 
@@ -56,6 +59,12 @@ class _Slot(Generic[T]):
                 return None
             self._emptied.notify_all()
             return self._items.popleft()
+
+    def wait_for_item(self) -> bool:
+        """Block until there is something to take; False when closed and empty. Only who takes may rely on it."""
+        with self._lock:
+            self._filled.wait_for(lambda: self._items or self._closed)
+            return bool(self._items)
 
     def close(self, discard: bool = False) -> None:
         """Nothing more comes; with `discard`, what is inside is dropped."""

@@ -26,6 +26,7 @@ from edgeseg.runtime.sinks.base import Sink, wants_stop
 from edgeseg.runtime.stats import Stats
 from edgeseg.runtime.temporal import Memory, Smoother
 from edgeseg.runtime.tiling import Tiling
+from edgeseg.runtime.turnstile import Turnstile
 from edgeseg.runtime.workers import Workers
 from edgeseg.types import Frame, Result
 
@@ -62,6 +63,7 @@ class Pipeline:
             sources drop and others wait.
         smoother: temporal smoothing of the probability; left out, with a warning, for a folder of unrelated pictures.
         stats: counts and spans; new ones unless given.
+        turnstile: where pipelines that share a segmenter queue for it, each with its newest frame.
 
     Raises:
         UsageError: an unknown policy, or a smoother for a model without probability.
@@ -75,6 +77,7 @@ class Pipeline:
         policy: str | None = None,
         smoother: Smoother | None = None,
         stats: Stats | None = None,
+        turnstile: Turnstile | None = None,
     ) -> None:
         if policy is not None and policy not in POLICIES:
             raise UsageError("unknown policy", policy, nearest(policy, POLICIES))
@@ -86,6 +89,7 @@ class Pipeline:
         self.source, self.segmenter, self.stats = source, segmenter, stats or Stats()
         self._sinks: list[Sink] = list(sinks)
         self._smoother = smoother
+        self._turnstile = turnstile or Turnstile()
         # Of a model with memory each stream has its own, and unrelated pictures have none.
         self._memory = Memory() if segmenter.manifest.memory and not source.unrelated else None
         self._smoothed: tuple[Geometry | Tiling, int] | None = None
@@ -130,6 +134,11 @@ class Pipeline:
         self.wait()
         if self._workers.error is not None:
             raise self._workers.error
+
+    @property
+    def error(self) -> BaseException | None:
+        """The first error of any thread so far."""
+        return self._workers.error
 
     def stop(self) -> None:
         """End soon: frames on their way come out, one that was not taken yet counts as dropped. Does not wait.
@@ -200,13 +209,18 @@ class Pipeline:
         # Before the first frame is captured, so that no frame waits for code to be loaded.
         self.segmenter.warm_up()
         self._warm.set()
-        while self._inferred.wait_for_room() and (frame := self._inbox.take()) is not None:
-            taken_ns = time.monotonic_ns()
-            try:
-                inferred = self._infer_one(frame)
-            except BaseException:
-                self.stats.count("failed")
-                raise
+        while self._inferred.wait_for_room() and self._inbox.wait_for_item():
+            with self._turnstile.passed():
+                # What came while it queued has replaced what it came with.
+                frame = self._inbox.take()
+                if frame is None:
+                    return
+                taken_ns = time.monotonic_ns()
+                try:
+                    inferred = self._infer_one(frame)
+                except BaseException:
+                    self.stats.count("failed")
+                    raise
             if self.source.live:
                 self.stats.record(age_taken=(taken_ns - frame.captured_ns) / 1e6)
             self._inferred.put(inferred)

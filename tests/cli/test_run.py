@@ -329,3 +329,30 @@ def _bare(path: Path, model: Path) -> Path:
     del proto.metadata_props[:]
     onnx.save(proto, path)
     return path
+
+
+def test_several_sources_each_with_outputs_of_its_own(
+    clip: Path, tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    video, masks, lines, stats = (tmp_path / name for name in ("out.mp4", "masks", "out.jsonl", "stats.json"))
+    words = ("--model", tiny_model, "--save", video, "--masks", masks, "--jsonl", lines, "--stats", stats)
+    assert run(clip, "synthetic:80x40", *words, "--max-frames", 12) == 0
+    assert [frame.shape for frame in frames_of(tmp_path / "out-0.mp4")] == [(HEIGHT, WIDTH, 3)] * 12
+    assert [frame.shape for frame in frames_of(tmp_path / "out-1.mp4")] == [(40, 80, 3)] * 12
+    assert len(list((tmp_path / "masks-1").iterdir())) == 12
+    read = [json.loads(line) for line in (tmp_path / "out-1.jsonl").read_text().splitlines()]
+    assert [line["frame"] for line in read] == list(range(12)) and {line["source"] for line in read} == {
+        "synthetic:80x40"
+    }
+    report = json.loads(stats.read_text())
+    assert [own["source"] for own in report["streams"]] == [str(clip), "synthetic:80x40"]
+    assert [own["frames_out"] for own in report["streams"]] == [12, 12] and report["frames_out"] == 24
+    out = capsys.readouterr().out
+    assert "frames: 24 in, 24 out" in out and f"wrote {tmp_path / 'out-1.mp4'}" in out
+    assert not video.exists() and not masks.exists()
+
+
+def test_what_several_sources_cannot_share(clip: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for words, told in ((["--show"], "a window shows one source"), (["--jsonl", "-"], "cannot share standard output")):
+        assert run(clip, clip, "--model", tiny_model, *words) == 2
+        assert told in capsys.readouterr().err
