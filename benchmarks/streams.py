@@ -1,0 +1,91 @@
+"""Several cameras at one model: what comes out of eight, how equal their shares are, and how fresh their frames.
+
+    python benchmarks/streams.py            writes benchmarks/results/streams.json; nothing else should run
+
+Synthetic cameras of 1280x720, in turns with one unpaced stream of the same size, whose rate is what the machine can do
+at that moment. Exit code 5 where a limit is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from common import keep_two_cores, tell, write_result
+
+import edgeseg
+from edgeseg.runtime.pipeline import Pipeline
+from edgeseg.runtime.segmenter import Segmenter
+from edgeseg.runtime.sources import open_source
+from edgeseg.runtime.streams import Streams
+from edgeseg.runtime.turnstile import Turnstile
+
+SIZE = "1280x720"
+# What is wanted: of the smaller of what the cameras give and what one unpaced stream reaches; of the largest share.
+TOTAL, SHARE = 0.9, 0.8
+ROUNDS = 3
+
+
+def cameras(segmenter: Segmenter, count: int, fps: int, seconds: float) -> dict[str, Any]:
+    """Run the cameras for a while."""
+    turnstile = Turnstile()
+    frames = round(fps * seconds)
+    sources = [open_source(f"synthetic:{SIZE}@{fps}", frames) for _ in range(count)]
+    streams = Streams([Pipeline(source, segmenter, turnstile=turnstile) for source in sources])
+    streams.start()
+    streams.join()
+    report = streams.to_dict()
+    each = report["streams"]
+    rates = [own["frames_out"] / seconds for own in each]
+    return {
+        "total_fps": round(sum(rates), 2),
+        "slowest_of_fastest": round(min(rates) / max(rates), 3),
+        "dropped": report["dropped"],
+        "failed": report["failed"],
+        "age_taken_p95_ms": round(max(own["age_taken"]["p95_ms"] for own in each), 2),
+        "frame_age_p95_ms": round(max(own["frame_age"]["p95_ms"] for own in each), 2),
+    }
+
+
+def alone(segmenter: Segmenter, frames: int) -> float:
+    """Results a second of one stream that is never waited for."""
+    pipeline = Pipeline(open_source(f"synthetic:{SIZE}", frames), segmenter)
+    pipeline.start()
+    pipeline.join()
+    return float(pipeline.stats.counts()["throughput_fps"])
+
+
+def main() -> int:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cameras", type=int, default=8)
+    parser.add_argument("--fps", type=int, default=15)
+    parser.add_argument("--model", default="person")
+    parser.add_argument("--seconds", type=float, default=20.0)
+    args = parser.parse_args()
+    cores = keep_two_cores()
+    rounds = []
+    with edgeseg.load(args.model) as segmenter:
+        chosen = str(segmenter.choice)
+        for _ in range(ROUNDS):
+            single = alone(segmenter, 400)
+            found = cameras(segmenter, args.cameras, args.fps, args.seconds / ROUNDS)
+            wanted = min(args.cameras * args.fps, single)
+            share = {"one_unpaced_fps": round(single, 2), "of_wanted": round(found["total_fps"] / wanted, 3)}
+            rounds.append({**share, **found})
+            tell(str(rounds[-1]))
+    middle = sorted(row["of_wanted"] for row in rounds)[len(rounds) // 2]
+    least = min(row["slowest_of_fastest"] for row in rounds)
+    summary = (
+        f"{args.cameras} cameras of {args.fps} fps, {SIZE}, one {args.model} ({chosen}): {middle:.2f} of the lesser of "
+        f"{args.cameras * args.fps} fps and one unpaced stream (at least {TOTAL}); slowest {least:.2f} of the fastest "
+        f"(at least {SHARE}); age_taken p95 {max(row['age_taken_p95_ms'] for row in rounds):.1f} ms"
+    )
+    tell(summary)
+    write_result("streams", {"summary": [summary], "rounds": rounds, "cores_used": cores})
+    return 0 if middle >= TOTAL and least >= SHARE else 5
+
+
+if __name__ == "__main__":
+    sys.exit(main())
