@@ -23,7 +23,7 @@ endif
 INSTALL = $(UV) pip install --quiet --python $(BIN)/python --constraints constraints.txt
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint type format bench wheel test-pythons tensorrt system-packages constraints clean
+.PHONY: help setup demo test lint type format bench wheel test-pythons tensorrt cuda ext test-ext system-packages constraints clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -63,6 +63,15 @@ tensorrt: $(FULL) ## full TensorRT into .tensorrt, to build against without a GP
 	@for version in $(or $(VERSION),10.6 10.15 11.2); do \
 	  sh tests/tensorrt.sh $(UV) $(BIN)/python $$version .tensorrt/$$version || exit 1; done
 
+cuda: $(UV) ## nvcc and CMake as wheels into .cuda, where the machine has none
+	@sh cpp_ext/toolchain.sh $(UV) $(BIN)/python .cuda
+
+ext: cuda ## the TensorRT plugin with its CUDA kernels, build/libedgeseg_plugin.so; EDGESEG_ARCHITECTURES=87 for one GPU
+	@sh cpp_ext/build.sh plugin $(abspath $(BIN)/python) .cuda
+
+test-ext: cuda $(FULL) ## tests of kernels and plugin: on the CPU under sanitizers, and on the GPU where there is one
+	@sh cpp_ext/build.sh tests $(abspath $(BIN)/python) .cuda
+
 system-packages: ## Debian packages that real tests need (as root)
 	@command -v dpkg-query >/dev/null || { echo "error: no Debian system: dpkg-query is missing. Install what" \
 	  "$(SYSTEM_PACKAGES) stand for by hand." >&2; exit 1; }
@@ -78,7 +87,7 @@ constraints: $(UV) ## resolve constraints.txt anew
 	@sh tests/constraints.sh $(UV)
 
 clean: ## remove environments and what was built
-	rm -rf $(VENV) .tensorrt build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache demo.mp4
+	rm -rf $(VENV) .tensorrt .cuda build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache demo.mp4
 
 $(UV):
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 14))' || { echo "error: no fitting" \

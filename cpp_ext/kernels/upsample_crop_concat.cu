@@ -1,31 +1,10 @@
 // Chooses the body that fits type, layout, sizes and alignment, and launches it.
-#include <initializer_list>
-
+#include "limits.h"
 #include "upsample_crop_concat.h"
 #include "upsample_crop_concat_bodies.h"
 
 namespace edgeseg {
 namespace {
-
-constexpr int64_t kMaxSize = int64_t{1} << 30;   // of one dimension: a cell's outputs may lie a little beyond
-constexpr int64_t kMaxBytes = int64_t{1} << 60;  // of one tensor: far from where the index arithmetic would overflow
-constexpr int kPackBytes = 16;
-
-int64_t bytes_of(Type type) {
-  switch (type) {
-    case Type::kFloat32: return 4;
-    case Type::kFloat16:
-    case Type::kBfloat16: return 2;
-    case Type::kInt8: return 1;
-  }
-  return 0;
-}
-
-bool is_multiple(const void* pointer, int64_t bytes) {
-  return reinterpret_cast<uintptr_t>(pointer) % static_cast<uintptr_t>(bytes) == 0;
-}
-
-bool channels_last(Layout layout) { return layout != Layout::kNCHW && layout != Layout::kCHW32; }
 
 // A tensor [batch, channels, height, width] in one of the layouts.
 struct Tensor {
@@ -40,16 +19,6 @@ struct Tensor {
         block(channels_last(step.layout) ? channels_ : vector_of(step.layout)) {}
 
   bool empty() const { return batch == 0 || channels == 0 || height == 0 || width == 0; }
-
-  bool fits(int64_t element) const {
-    int64_t bytes = element;
-    for (const int64_t size : {batch, channels, height, width}) {
-      if (size < 0 || size > kMaxSize) return false;
-      if (size > 0 && bytes > kMaxBytes / size) return false;
-      bytes *= size > 0 ? size : 1;
-    }
-    return true;
-  }
 
   View view() const { return {channels * height * width, height * width * block, width * block, block}; }
 };
@@ -70,13 +39,14 @@ struct Plan {
 bool are_sound(const UpsampleCropConcat& step) {
   const int64_t vector = vector_of(step.layout);
   if (step.scale < 1 || step.scale > kMaxScale || bytes_of(step.type) == 0 || vector == 0) return false;
-  for (const int64_t size : {step.batch, step.deep_channels, step.deep_height, step.deep_width, step.skip_channels,
-                             step.skip_height, step.skip_width})
-    if (size < 0 || size > kMaxSize) return false;
+  // Each size alone, before the plan multiplies and adds them.
+  if (!fits({step.batch, step.deep_channels, step.deep_height, step.deep_width}, 1) ||
+      !fits({step.skip_channels, step.skip_height, step.skip_width}, 1))
+    return false;
   if (step.deep_channels % vector != 0 || step.skip_channels % vector != 0) return false;
   const Plan plan(step);
   for (const Tensor* tensor : {&plan.deep, &plan.skip, &plan.output})
-    if (!tensor->fits(bytes_of(step.type))) return false;
+    if (!fits({tensor->batch, tensor->channels, tensor->height, tensor->width}, bytes_of(step.type))) return false;
   return plan.skip.height >= plan.output.height && plan.skip.width >= plan.output.width;
 }
 
@@ -184,17 +154,6 @@ Run choose(const UpsampleCropConcat& step, bool packs) {
 }
 
 }  // namespace
-
-int64_t vector_of(Layout layout) {
-  switch (layout) {
-    case Layout::kNCHW:
-    case Layout::kNHWC: return 1;
-    case Layout::kHWC8: return 8;
-    case Layout::kHWC16: return 16;
-    case Layout::kCHW32: return 32;
-  }
-  return 0;
-}
 
 cudaError_t upsample_crop_concat(const UpsampleCropConcat& step, const void* deep, const void* skip, void* output,
                                  cudaStream_t stream) {

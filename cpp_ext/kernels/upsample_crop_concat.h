@@ -10,40 +10,26 @@
 
 #include <cstdint>
 
+#include "tensor_kinds.h"
+
 namespace edgeseg {
-
-// int8 stands for numbers of one step (scale) that deep, skip and output share. The step cancels, so it is not asked
-// for: the result is the exact bilinear mean of the integers, rounded to the nearest, ties to even.
-enum class Type { kFloat32, kFloat16, kBfloat16, kInt8 };
-
-// How NCHW lies in memory. The last three take channel counts that their vector divides.
-enum class Layout {
-  kNCHW,
-  kNHWC,
-  kHWC8,   // as NHWC, 8 channels a vector
-  kHWC16,  // as NHWC, 16 channels a vector
-  kCHW32,  // [N, C / 32, H, W, 32]
-};
 
 enum class Upsampling {
   kBilinear,  // half-pixel centres, the border repeated
   kNearest,   // output row y takes row floor(y / scale)
 };
 
-constexpr int64_t kMaxScale = 1024;
-
 struct UpsampleCropConcat {
+  // int8 stands for numbers of one step (scale) that deep, skip and output share. The step cancels, so it is not asked
+  // for: the result is the exact bilinear mean of the integers, rounded to the nearest, ties to even.
   Type type;
-  Layout layout;
+  Layout layout;  // vectorised ones where the vector divides both channel counts
   Upsampling upsampling;
   int64_t scale;  // 1 to kMaxScale
   int64_t batch;
   int64_t deep_channels, deep_height, deep_width;
   int64_t skip_channels, skip_height, skip_width;
 };
-
-// Channels that one vector of the layout holds: both inputs' channels must divide by it. 1 for kNCHW and kNHWC.
-int64_t vector_of(Layout layout);
 
 // Enqueues the step on `stream`; one kernel, no allocation, no synchronisation. Each element of the output is written
 // once.

@@ -3,47 +3,14 @@
 //   ...Blocks   channels lie side by side (NHWC and the vectorised layouts): a thread moves a pack of channels
 //   ...Rows     NCHW: a thread moves a pack of columns
 //
-// Bilinear upsampling goes by cells. Cell (i, j) is the square between the centres of input pixels (i, j) and
-// (i + 1, j + 1); its outputs, scale x scale of them from row scale * i + scale / 2 on, need those four inputs and no
-// others. So a thread reads a cell's corners once and writes all its outputs. Cells stick out half at the borders.
+// A thread of bilinear upsampling reads a cell's corners (places.h) once and writes all its outputs.
 #pragma once
 
 #include "blend.h"
 #include "grid.h"
+#include "places.h"
 
 namespace edgeseg {
-
-// Distances, in elements, from one [image, block of channels, row, pixel] to the next.
-struct View {
-  int64_t image, block, row, pixel;
-};
-
-// How many of each a body works on; `vectors` packs a pixel (Blocks) or a row, where `pixels` is 1 (Rows).
-struct Extent {
-  int64_t images;
-  uint32_t blocks, rows, pixels, vectors;
-};
-
-struct Place {
-  int64_t image;
-  int block, row, pixel, vector;
-};
-
-EDGESEG_DEVICE Place place(const Extent& extent, int64_t index) {
-  const Quotient pixel = divide(static_cast<uint64_t>(index), extent.vectors);
-  const Quotient row = divide(pixel.quotient, extent.pixels);
-  const Quotient block = divide(row.quotient, extent.rows);
-  const Quotient image = divide(block.quotient, extent.blocks);
-  return {static_cast<int64_t>(image.quotient), static_cast<int>(image.remainder), static_cast<int>(block.remainder),
-          static_cast<int>(row.remainder), static_cast<int>(pixel.remainder)};
-}
-
-EDGESEG_DEVICE int64_t offset(const View& view, const Place& at) {
-  return at.image * view.image + at.block * view.block;
-}
-
-EDGESEG_DEVICE int at_least_0(int value) { return value < 0 ? 0 : value; }
-EDGESEG_DEVICE int at_most(int value, int limit) { return value > limit ? limit : value; }
 
 // The skip's middle, moved four rows a thread. `extent.rows` counts such fours.
 template <typename T, int kVector>
@@ -128,9 +95,6 @@ struct NearestRows : Grow<T> {
     for (int y = at.row * this->scale; y < (at.row + 1) * this->scale; ++y) store(out + y * this->to.row, pack);
   }
 };
-
-// How far the k-th output of a cell lies behind the cell's corner, in steps of 1 / (2 * scale).
-EDGESEG_DEVICE int part(int k, int scale) { return 2 * k + 1 - (scale & 1); }
 
 template <typename Arithmetic, typename Numbers>
 EDGESEG_DEVICE Numbers between(const Numbers& first, const Numbers& second, int k, int scale) {
@@ -231,17 +195,16 @@ struct BilinearOutputs : Grow<T> {
   EDGESEG_DEVICE void operator()(int64_t index) const {
     if (index >= this->count) return;
     const Place at = place(this->extent, index);
-    const int ahead = this->scale - this->scale / 2;  // outputs of cell -1 that lie outside
-    const int cell = (at.row + ahead) / this->scale, k = at.row + ahead - cell * this->scale;
+    const InCell row = in_cell(at.row, this->scale);
     const T* in = this->source + offset(this->from, at);
-    const T* upper = in + at_least_0(cell - 1) * this->from.row;
-    const T* lower = in + at_most(cell, this->height - 1) * this->from.row;
+    const T* upper = in + at_least_0(row.cell - 1) * this->from.row;
+    const T* lower = in + at_most(row.cell, this->height - 1) * this->from.row;
     Pack<T, kVector> pack;
     EDGESEG_UNROLL for (int i = 0; i < kVector; ++i) {
-      const int x = at.vector * kVector + i + ahead, right = x / this->scale;
-      const Numbers near = column(upper, lower, at_least_0(right - 1), k);
-      const Numbers far = column(upper, lower, at_most(right, this->width - 1), k);
-      const Numbers value = between<Arithmetic>(near, far, x - right * this->scale, this->scale);
+      const InCell x = in_cell(at.vector * kVector + i, this->scale);
+      const Numbers near = column(upper, lower, at_least_0(x.cell - 1), row.k);
+      const Numbers far = column(upper, lower, at_most(x.cell, this->width - 1), row.k);
+      const Numbers value = between<Arithmetic>(near, far, x.k, this->scale);
       pack.values[i] = Arithmetic::close(value, this->scale).values[0];
     }
     store(this->target + offset(this->to, at) + at.row * this->to.row + at.vector * kVector, pack);

@@ -7,6 +7,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "../kernels/tensor_kinds.h"
+
 namespace edgeseg {
 
 inline std::invalid_argument wrong_field(const nvinfer1::PluginField& field, const char* wanted) {
@@ -29,6 +31,14 @@ inline int64_t integer_of(const nvinfer1::PluginField& field) {
     if (field.type == nvinfer1::PluginFieldType::kINT64) return first_of<int64_t>(field);
   }
   throw wrong_field(field, "one integer");
+}
+
+// Throws std::invalid_argument for a scale that no kernel has. A missing field stands here as 0.
+inline int64_t checked_scale(int64_t scale) {
+  if (scale < 1 || scale > kMaxScale)
+    throw std::invalid_argument("the field scale is an integer from 1 to " + std::to_string(kMaxScale) + ": " +
+                                std::to_string(scale));
+  return scale;
 }
 
 // Without the zeros that some writers put at the end. Throws std::invalid_argument where the field is no text.

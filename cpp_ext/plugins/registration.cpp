@@ -1,4 +1,5 @@
 // The two functions that TensorRT looks up in a plugin library.
+#include "label_map_plugin.h"
 #include "report.h"
 #include "upsample_crop_concat_plugin.h"
 
@@ -8,7 +9,8 @@ EDGESEG_EXPORT void setLoggerFinder(nvinfer1::ILoggerFinder* finder) { edgeseg::
 
 EDGESEG_EXPORT nvinfer1::IPluginCreatorInterface* const* getCreators(int32_t& count) {
   static edgeseg::UpsampleCropConcatCreator upsample_crop_concat;
-  static nvinfer1::IPluginCreatorInterface* const creators[] = {&upsample_crop_concat};
+  static edgeseg::LabelMapCreator label_map;
+  static nvinfer1::IPluginCreatorInterface* const creators[] = {&upsample_crop_concat, &label_map};
   count = sizeof(creators) / sizeof(creators[0]);
   return creators;
 }

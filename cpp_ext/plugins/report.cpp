@@ -3,6 +3,8 @@
 #include <atomic>
 #include <cstdio>
 
+#include "loaded_tensorrt.h"
+
 namespace edgeseg {
 namespace {
 
@@ -16,6 +18,7 @@ void report(nvinfer1::ILogger::Severity severity, const std::string& text) noexc
   try {
     nvinfer1::ILoggerFinder* finder = logger_finder;
     nvinfer1::ILogger* logger = finder ? finder->findLogger() : nullptr;
+    if (!logger) logger = loaded_logger();
     const std::string line = "edgeseg: " + text;
     if (logger)
       logger->log(severity, line.c_str());

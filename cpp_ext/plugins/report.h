@@ -8,7 +8,8 @@
 
 namespace edgeseg {
 
-// Where TensorRT keeps its logger; null takes it away. Without one, messages go to standard error.
+// Where TensorRT keeps its logger; null takes it away. TensorRT says so only to libraries that come inside an engine:
+// elsewhere its global logger is taken, and without a TensorRT standard error.
 void set_logger_finder(nvinfer1::ILoggerFinder* finder) noexcept;
 
 // One line "edgeseg: TEXT" to the logger.

@@ -1,18 +1,23 @@
-"""Writes the cases that the kernels are compared with: the fused step's own function body in the ONNX reference evaluator.
+"""Writes the cases that the kernels are compared with, computed by the ONNX reference evaluator.
 
-    python cpp_ext/tests/make_cases.py FILE
+    python cpp_ext/tests/make_cases.py FOLDER
 
-The file is a row of cases: 12 little-endian int64 (magic, type, upsampling, scale, batch, deep channels, rows, columns,
-skip channels, rows, columns, 0), then deep, skip and the expected output as NCHW, each in the type of the case, then one
-byte an output element: by how much the answer may be off. Only int8 has other than 0 there, and only 1: where the step
-is no power of two, the evaluator's floats decide ties by their own rounding errors.
+Each file is a row of cases: 12 little-endian int64, then arrays in the type of the case, all NCHW.
+
+FOLDER/upsample_crop_concat.bin, by the fused step's own function body: magic, type, upsampling, scale, batch, deep
+channels, rows, columns, skip channels, rows, columns, 0; deep, skip, the expected output; one byte an output element: by
+how much the answer may be off. Only int8 has other than 0 there, and only 1: where the step is no power of two, the
+evaluator's floats decide ties by their own rounding errors.
+
+FOLDER/label_map.bin, by Resize and ArgMax: magic, type, scale, batch, classes, rows, columns, 0 ...; logits; the expected
+ids as bytes; one byte an id: 1 where the best two logits are so close that rounding decides.
 """
 
 from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -55,16 +60,40 @@ SIZES = [
 ]
 
 
+# (batch, classes, rows, columns, scale)
+LABEL_SIZES = [
+    (1, 1, 1, 1, 2),
+    (0, 3, 4, 5, 2),  # no batch
+    (2, 3, 0, 5, 2),  # no rows
+    (1, 2, 5, 7, 1),  # ArgMax alone
+    (2, 2, 7, 9, 4),
+    (1, 19, 8, 16, 4),
+    (1, 21, 3, 5, 8),
+    (2, 5, 3, 4, 3),
+    (1, 64, 2, 3, 2),
+    (1, 32, 1, 6, 5),
+    (1, 128, 2, 2, 2),
+    (1, 8, 2, 80, 16),  # more than one block of threads
+]
+
+
 def main() -> None:
     """Write every size in every type and mode."""
-    path = Path(sys.argv[1])
-    count = 0
-    with Path(f"{path}.part").open("wb") as out:
-        for name, mode, size in itertools.product(TYPES, MODES, SIZES):
-            for case in make_cases(name, mode, size):
-                out.write(case)
-                count += 1
-    Path(f"{path}.part").replace(path)
+    folder = Path(sys.argv[1])
+    folder.mkdir(parents=True, exist_ok=True)
+    steps = (make_cases(*one) for one in itertools.product(TYPES, MODES, SIZES))
+    write(folder / "upsample_crop_concat.bin", itertools.chain.from_iterable(steps))
+    write(folder / "label_map.bin", (make_labels(*one) for one in itertools.product(TYPES, LABEL_SIZES)))
+
+
+def write(path: Path, cases: Iterable[bytes]) -> None:
+    """All cases into one file, which is complete once it is there."""
+    part, count = Path(f"{path}.part"), 0
+    with part.open("wb") as out:
+        for case in cases:
+            out.write(case)
+            count += 1
+    part.replace(path)
     print(f"{count} cases of the ONNX reference evaluator in {path}")
 
 
@@ -133,6 +162,42 @@ def make_model(scale: int, mode: str, from_int8: bool, back: bool) -> ModelProto
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", fused_step.OPSET)], ir_version=10)
     fused_step.attach(model)
     return model
+
+
+def make_labels(name: str, size: tuple[int, ...]) -> bytes:
+    """One case of the label map."""
+    batch, classes, rows, columns, scale = size
+    rng = np.random.default_rng([*size, len(name)])
+    shape = (batch, classes, rows, columns)
+    if name == "int8":
+        logits: Any = rng.integers(-128, 128, shape).astype(np.int8)
+    else:
+        logits = rng.standard_normal(shape, np.float32).astype(TYPES[name])
+    ids = np.zeros((batch, rows * scale, columns * scale), np.uint8)
+    close = np.zeros(ids.shape, np.uint8)
+    if ids.size:
+        numbers, found = ReferenceEvaluator(label_model(scale)).run(None, {"logits": logits.astype(np.float32)})
+        best = np.sort(numbers, axis=1)[:, -2:]
+        ids = found.astype(np.uint8)
+        close = (best[:, -1] - best[:, 0] < 1e-4).astype(np.uint8) if classes > 1 else close
+    head = [MAGIC, list(TYPES).index(name), scale, *shape, 0, 0, 0, 0, 0]
+    return np.array(head, "<i8").tobytes() + logits.tobytes() + ids.tobytes() + close.tobytes()
+
+
+def label_model(scale: int) -> ModelProto:
+    """`logits` -> `up`, `ids`, as a semantic model ends."""
+    scales = helper.make_tensor("scales", TensorProto.FLOAT, [4], [1, 1, scale, scale])
+    options = {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
+    nodes = [
+        helper.make_node("Constant", [], ["scales"], value=scales),
+        helper.make_node("Resize", ["logits", "", "scales"], ["up"], **options),
+        helper.make_node("ArgMax", ["up"], ["ids"], axis=1, keepdims=0),
+    ]
+    inputs = [helper.make_tensor_value_info("logits", TensorProto.FLOAT, None)]
+    outputs = [helper.make_tensor_value_info("up", TensorProto.FLOAT, None)]
+    outputs.append(helper.make_tensor_value_info("ids", TensorProto.INT64, None))
+    graph = helper.make_graph(nodes, "labels", inputs, outputs)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", fused_step.OPSET)], ir_version=10)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,19 @@
 
 #include "cases.h"
 
+// 0 where the test can run; else the status that ctest takes for skipped, with the reason printed.
+inline int no_device() {
+#ifdef EDGESEG_TEST_ON_DEVICE
+  int devices = 0;
+  const cudaError_t state = cudaGetDeviceCount(&devices);
+  if (state != cudaSuccess || devices == 0) {
+    std::printf("skipped: no GPU: %s\n", cudaGetErrorString(state));
+    return 77;
+  }
+#endif
+  return 0;
+}
+
 // `size` bytes that start `shift` bytes behind a 256-byte border. Nothing lies behind them that may be touched.
 class Memory {
  public:

@@ -4,6 +4,7 @@
 #include <initializer_list>
 #include <limits>
 
+#include "../kernels/label_map.h"
 #include "../kernels/upsample_crop_concat.h"
 #include "../kernels/upsample_crop_concat_bodies.h"
 #include "check.h"
@@ -110,6 +111,33 @@ void check_refusals() {
   CHECK(upsample_crop_concat(alone, deep, nullptr, output, nullptr) == cudaSuccess);
 }
 
+void check_label_refusals() {
+  alignas(16) float logits[64] = {}, labels[64] = {};
+  const LabelMap good{Type::kFloat32, Layout::kNCHW, 2, 1, 4, 2, 2, true};
+  const auto changed = [&](auto change) {
+    LabelMap step = good;
+    change(step);
+    return label_map(step, logits, labels, nullptr);
+  };
+  CHECK(changed([](auto&) {}) == cudaSuccess);
+  CHECK(changed([](auto& step) { step.batch = 0; }) == cudaSuccess);
+  CHECK(changed([](auto& step) { step.batch = -1; }) == cudaErrorInvalidValue);
+  CHECK(changed([](auto& step) { step.classes = 0; }) == cudaErrorInvalidValue);
+  CHECK(changed([](auto& step) { step.classes = kMaxClasses + 1; }) == cudaErrorInvalidValue);
+  CHECK(changed([](auto& step) { step.scale = 0; }) == cudaErrorInvalidValue);
+  CHECK(changed([](auto& step) { step.height = int64_t{1} << 40; }) == cudaErrorInvalidValue);
+  CHECK(changed([](auto& step) { step.height = step.width = 1 << 29; }) == cudaErrorInvalidValue);
+  CHECK(changed([](auto& step) { step.type = static_cast<Type>(9); }) == cudaErrorInvalidValue);
+  CHECK(changed([](auto& step) {
+          step.type = Type::kInt8;
+          step.as_bytes = false;
+          step.classes = kMaxClassesInInt8 + 1;
+        }) == cudaErrorInvalidValue);
+  CHECK(label_map(good, nullptr, labels, nullptr) == cudaErrorInvalidValue);
+  CHECK(label_map(good, logits, nullptr, nullptr) == cudaErrorInvalidValue);
+  CHECK(label_map(good, reinterpret_cast<char*>(logits) + 2, labels, nullptr) == cudaErrorInvalidValue);
+}
+
 }  // namespace
 
 int main() {
@@ -118,5 +146,6 @@ int main() {
   check_integer_rounding();
   check_large_indices();
   check_refusals();
+  check_label_refusals();
   return finish("kernel_parts");
 }

@@ -2,6 +2,7 @@
 // attach, shapes of the run, enqueue. The kernels run on the CPU; all is compiled with the sanitizers.
 #include <cmath>
 
+#include "../plugins/formats.h"
 #include "../plugins/upsample_crop_concat_plugin.h"
 #include "cases.h"
 #include "check.h"
@@ -59,7 +60,8 @@ std::unique_ptr<IPluginV3> reload(const std::unique_ptr<IPluginV3>& plugin) {
     bytes.push_back(std::move(shifted));
     fields.emplace_back(field.name, bytes.back().data() + 1, field.type, field.length);
   }
-  return create("UpsampleCropConcat", fields, TensorRTPhase::kRUNTIME);
+  const std::string name = capability<IPluginV3OneCore>(plugin, PluginCapabilityType::kCORE)->getPluginName();
+  return create(name, fields, TensorRTPhase::kRUNTIME);
 }
 
 std::vector<PluginField> step_fields(const int32_t& scale, const char* mode) {
@@ -112,15 +114,19 @@ void check_types(const std::unique_ptr<IPluginV3>& plugin) {
   CHECK(build_of(plugin)->getOutputDataTypes(&out, 1, types, 2) != 0 && logger.told("two types"));
   types[0] = types[1] = DataType::kINT32;
   CHECK(build_of(plugin)->getOutputDataTypes(&out, 1, types, 2) != 0 && logger.told("a type"));
-  CHECK(build_of(plugin)->getOutputDataTypes(&out, 1, types, 1) != 0 && logger.told("1 inputs"));
+  CHECK(build_of(plugin)->getOutputDataTypes(&out, 1, types, 1) != 0 &&
+        logger.told("it takes 2 inputs and gives one output: 1 and 1 seen"));
 }
 
 // The output's sizes (-1: unknown), or nothing after an error.
-Sizes shapes(const std::unique_ptr<IPluginV3>& plugin, const Sizes& deep, const Sizes& skip) {
+Sizes shapes(const std::unique_ptr<IPluginV3>& plugin, const std::vector<Sizes>& sizes_in) {
   FakeBuilder builder;
-  const DimsExprs inputs[2] = {builder.expressions(deep), builder.expressions(skip)};
+  std::vector<DimsExprs> inputs;
+  for (const Sizes& one : sizes_in) inputs.push_back(builder.expressions(one));
   DimsExprs output{};
-  if (build_of(plugin)->getOutputShapes(inputs, 2, nullptr, 0, &output, 1, builder) != 0) return {};
+  if (build_of(plugin)->getOutputShapes(inputs.data(), static_cast<int32_t>(inputs.size()), nullptr, 0, &output, 1,
+                                        builder) != 0)
+    return {};
   Sizes sizes;
   for (int32_t i = 0; i < output.nbDims; ++i)
     sizes.push_back(output.d[i]->isConstant() ? output.d[i]->getConstantValue() : -1);
@@ -128,15 +134,15 @@ Sizes shapes(const std::unique_ptr<IPluginV3>& plugin, const Sizes& deep, const 
 }
 
 void check_shapes(const std::unique_ptr<IPluginV3>& plugin) {
-  CHECK((shapes(plugin, {1, 64, 28, 28}, {1, 32, 64, 64}) == Sizes{1, 96, 56, 56}));
-  CHECK((shapes(plugin, {-1, 64, 28, -1}, {-1, 32, 56, -1}) == Sizes{-1, 96, 56, -1}));
-  CHECK((shapes(plugin, {0, 1, 3, 5}, {0, 1, 7, 11}) == Sizes{0, 2, 6, 10}));
+  CHECK((shapes(plugin, {{1, 64, 28, 28}, {1, 32, 64, 64}}) == Sizes{1, 96, 56, 56}));
+  CHECK((shapes(plugin, {{-1, 64, 28, -1}, {-1, 32, 56, -1}}) == Sizes{-1, 96, 56, -1}));
+  CHECK((shapes(plugin, {{0, 1, 3, 5}, {0, 1, 7, 11}}) == Sizes{0, 2, 6, 10}));
   CHECK(logger.errors.empty());
-  CHECK((shapes(plugin, {1, 64, 28, 28}, {1, 32, 55, 56}).empty()) &&
+  CHECK((shapes(plugin, {{1, 64, 28, 28}, {1, 32, 55, 56}}).empty()) &&
         logger.told("cannot be cropped: deep [1, 64, 28, 28]"));
-  CHECK((shapes(plugin, {-1, 64, -1, 28}, {-1, 32, -1, 50}).empty()) && logger.told("skip [-1, 32, -1, 50]"));
-  CHECK((shapes(plugin, {1, 64, 28, 28}, {2, 32, 56, 56}).empty()) && logger.told("batch"));
-  CHECK((shapes(plugin, {64, 28, 28}, {32, 56, 56}).empty()) && logger.told("four dimensions"));
+  CHECK((shapes(plugin, {{-1, 64, -1, 28}, {-1, 32, -1, 50}}).empty()) && logger.told("skip [-1, 32, -1, 50]"));
+  CHECK((shapes(plugin, {{1, 64, 28, 28}, {2, 32, 56, 56}}).empty()) && logger.told("batch"));
+  CHECK((shapes(plugin, {{64, 28, 28}, {32, 56, 56}}).empty()) && logger.told("four dimensions"));
 }
 
 void check_formats(const std::unique_ptr<IPluginV3>& plugin) {
@@ -250,6 +256,56 @@ void check_runs(const std::unique_ptr<IPluginV3>& built) {
   }
 }
 
+// All that differs for the second plugin: one input, three dimensions out, padded vectors taken, ids out as a plane.
+void check_label_map() {
+  const int32_t two = 2, none = 0;
+  CHECK(create("LabelMap", {}) == nullptr && logger.told("scale is an integer"));
+  CHECK(create("LabelMap", {{"scale", &none, PluginFieldType::kINT32, 1}}) == nullptr && logger.told("1024: 0"));
+  CHECK(create("LabelMap", {{"mode", "nearest", PluginFieldType::kCHAR, 7}}) == nullptr &&
+        logger.told("no such field: mode"));
+  const std::unique_ptr<IPluginV3> built = create("LabelMap", {{"scale", &two, PluginFieldType::kINT32, 1}});
+  if (!CHECK(built != nullptr)) return;
+  DataType in = DataType::kHALF, out = DataType::kBOOL;
+  CHECK(build_of(built)->getOutputDataTypes(&out, 1, &in, 1) == 0 && out == DataType::kHALF);
+  CHECK((shapes(built, {{1, 19, 64, 128}}) == Sizes{1, 128, 256}));
+  CHECK((shapes(built, {{-1, -1, -1, 128}}) == Sizes{-1, -1, 256}));
+  CHECK((shapes(built, {{1, 257, 64, 128}}).empty()) && logger.told("1 to 256 classes"));
+  CHECK((shapes(built, {{19, 64, 128}}).empty()) && logger.told("four dimensions"));
+  const auto taken = [&](TensorFormat format, DataType type, TensorFormat out_format, int64_t classes = 19) {
+    const DynamicPluginTensorDesc tensors[2] = {profile_of(desc_of({1, classes, 4, 4}, type, format)),
+                                                profile_of(desc_of({1, 8, 8}, type, out_format))};
+    return build_of(built)->supportsFormatCombination(0, tensors, 1, 1) &&
+           build_of(built)->supportsFormatCombination(1, tensors, 1, 1);
+  };
+  CHECK(taken(TensorFormat::kHWC8, DataType::kHALF, TensorFormat::kLINEAR));
+  CHECK(taken(TensorFormat::kCHW32, DataType::kINT8, TensorFormat::kLINEAR));
+  CHECK(!taken(TensorFormat::kCHW32, DataType::kINT8, TensorFormat::kLINEAR, 129));
+  CHECK(!taken(TensorFormat::kHWC8, DataType::kHALF, TensorFormat::kHWC8));
+  CHECK(!taken(TensorFormat::kHWC8, DataType::kFLOAT, TensorFormat::kLINEAR));
+  CHECK(!taken(TensorFormat::kLINEAR, DataType::kINT32, TensorFormat::kLINEAR));
+
+  // Class 1 wins in the right half, class 0 in the left: of four output columns the third is the first of class 1.
+  const float logits[8] = {1, 0, 1, 0, 0, 1, 0, 1};
+  const PluginTensorDesc input = desc_of({1, 2, 2, 2}, DataType::kFLOAT, TensorFormat::kLINEAR);
+  const PluginTensorDesc output = desc_of({1, 4, 4}, DataType::kFLOAT, TensorFormat::kLINEAR);
+  const DynamicPluginTensorDesc profiles[2] = {profile_of(input), profile_of(output)};
+  CHECK(build_of(built)->configurePlugin(profiles, 1, profiles + 1, 1) == 0);
+  const std::unique_ptr<IPluginV3> loaded = reload(built);
+  const std::unique_ptr<IPluginV3> attached(
+      capability<IPluginV3OneRuntime>(loaded, PluginCapabilityType::kRUNTIME)->attachToContext(nullptr));
+  auto* runtime = capability<IPluginV3OneRuntime>(attached, PluginCapabilityType::kRUNTIME);
+  CHECK(runtime->onShapeChange(&input, 1, &output, 1) == 0);
+  float ids[16];
+  const void* source = logits;
+  void* target = ids;
+  CHECK(runtime->enqueue(&input, &output, &source, &target, nullptr, nullptr) == 0);
+  for (int i = 0; i < 16; ++i) CHECK(ids[i] == (i % 4 < 2 ? 0.0f : 1.0f));
+  CHECK(logger.errors.empty());
+  const PluginTensorDesc many = desc_of({1, 300, 2, 2}, DataType::kFLOAT, TensorFormat::kLINEAR);
+  CHECK(runtime->onShapeChange(&many, 1, &output, 1) != 0 && logger.told("[1, 300, 2, 2]"));
+  CHECK(runtime->enqueue(&many, &output, &source, &target, nullptr, nullptr) != 0 && logger.told("invalid argument"));
+}
+
 }  // namespace
 
 int main() {
@@ -264,6 +320,7 @@ int main() {
   check_shapes(plugin);
   check_formats(plugin);
   check_runs(plugin);
+  check_label_map();
   setLoggerFinder(nullptr);
   return finish("plugin");
 }

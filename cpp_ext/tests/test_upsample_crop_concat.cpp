@@ -13,7 +13,6 @@ using namespace edgeseg;
 namespace {
 
 constexpr Layout kLayouts[] = {Layout::kNCHW, Layout::kNHWC, Layout::kHWC8, Layout::kHWC16, Layout::kCHW32};
-constexpr int kSkipped = 77;  // ctest's SKIP_RETURN_CODE
 
 // By how many elements deep, skip and output start off a 256-byte border.
 struct Shift {
@@ -60,7 +59,7 @@ bool were_read(const Memory& memory, const std::vector<size_t>& where, const std
 void check_traffic(const Case& one, Layout layout, const std::vector<size_t>& deep_places,
                    const std::vector<size_t>& skip_places) {
   const UpsampleCropConcat& step = one.step;
-  const size_t element = static_cast<size_t>(element_bytes(step.type));
+  const size_t element = static_cast<size_t>(bytes_of(step.type));
   bool once = true;
   for (const uint8_t times : output_memory->touched()) once = once && times == 1;
   CHECK(once);
@@ -100,7 +99,7 @@ bool is_close_16(T got, T expected) {
 // float32 within some roundings of float arithmetic; 16-bit floats also within one step, since that arithmetic may
 // decide which of two neighbours is nearer; int8, and everything that is only moved, exactly.
 bool is_close(const Case& one, const Bytes& got, size_t place, size_t i) {
-  const size_t element = static_cast<size_t>(element_bytes(one.step.type));
+  const size_t element = static_cast<size_t>(bytes_of(one.step.type));
   if (one.step.upsampling == Upsampling::kNearest)
     return std::memcmp(&got[place * element], &one.expected[i * element], element) == 0;
   switch (one.step.type) {
@@ -116,14 +115,14 @@ bool is_close(const Case& one, const Bytes& got, size_t place, size_t i) {
 }
 
 void run_case(const Case& one, Layout layout, const Shift& shift) {
-  const size_t element = static_cast<size_t>(element_bytes(one.step.type));
+  const size_t element = static_cast<size_t>(bytes_of(one.step.type));
   UpsampleCropConcat step = one.step;
   step.layout = layout;
   const auto deep_places = places(layout, step.batch, step.deep_channels, step.deep_height, step.deep_width);
   const auto skip_places = places(layout, step.batch, step.skip_channels, step.skip_height, step.skip_width);
   const auto out_places = places(layout, step.batch, one.channels(), one.height(), one.width());
-  Memory deep(lay_out(one.deep, deep_places, element_bytes(step.type)), shift.deep * element);
-  Memory skip(lay_out(one.skip, skip_places, element_bytes(step.type)), shift.skip * element);
+  Memory deep(lay_out(one.deep, deep_places, bytes_of(step.type)), shift.deep * element);
+  Memory skip(lay_out(one.skip, skip_places, bytes_of(step.type)), shift.skip * element);
   Memory output(Bytes(one.expected.size(), 0xa5), shift.output * element);
   deep_memory = &deep;
   skip_memory = &skip;
@@ -147,16 +146,7 @@ void run_case(const Case& one, Layout layout, const Shift& shift) {
 }  // namespace
 
 int main(int, char** arguments) {
-#ifdef EDGESEG_TEST_ON_DEVICE
-  int devices = 0;
-  const cudaError_t state = cudaGetDeviceCount(&devices);
-  if (state != cudaSuccess || devices == 0) {
-    std::printf("skipped: no GPU: %s\n", cudaGetErrorString(state));
-    return kSkipped;
-  }
-#else
-  static_cast<void>(kSkipped);
-#endif
+  if (const int status = no_device()) return status;
   long runs = 0, elements = 0;
   const std::vector<Case> cases = read_cases(arguments[1]);
   for (const Case& one : cases)
