@@ -73,7 +73,7 @@ struct Blend<int8_t, 16, 2> {
 
   static EDGESEG_DEVICE Numbers open(const Pack<int8_t, 16>& pack) {
     uint32_t words[4];
-    __builtin_memcpy(words, &pack, sizeof words);
+    memcpy(words, &pack, sizeof words);
     Numbers numbers;
     EDGESEG_UNROLL for (int i = 0; i < 4; ++i) {
       const uint32_t word = words[i] ^ kSigns;  // -128 to 127 as 0 to 255
@@ -87,7 +87,7 @@ struct Blend<int8_t, 16, 2> {
     EDGESEG_UNROLL for (int i = 0; i < 4; ++i)
       words[i] = (sixteenth(numbers.values[2 * i]) | sixteenth(numbers.values[2 * i + 1]) << 8) ^ kSigns;
     Pack<int8_t, 16> pack;
-    __builtin_memcpy(&pack, words, sizeof words);
+    memcpy(&pack, words, sizeof words);
     return pack;
   }
   static EDGESEG_DEVICE uint32_t weight(int part, int /*scale*/) { return static_cast<uint32_t>(part); }

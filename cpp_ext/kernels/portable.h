@@ -15,6 +15,8 @@ using uint64_t = unsigned long long;
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+
+using std::memcpy;  // as NVRTC has it
 #endif
 
 #ifdef __CUDACC__
