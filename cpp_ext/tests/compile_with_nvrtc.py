@@ -2,8 +2,8 @@
 
     python cpp_ext/tests/compile_with_nvrtc.py build/ptxas.txt
 
-Which kernels there are is read from ptxas' report (`make ext`). NVRTC comes from `nvidia-cuda-nvrtc-cu12==12.6.85`, a wheel;
-it has no nvcc beside it, so the host's side is left to JetPack. Needs c++filt.
+Which kernels there are is read from ptxas' report (`make ext`). NVRTC comes from `nvidia-cuda-nvrtc-cu12==12.6.85`, a
+wheel; there is none of that version's nvcc, so the host's side is left to JetPack. Needs c++filt.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ def main() -> None:
     nvrtc.nvrtcVersion(ctypes.byref(major), ctypes.byref(minor))
     for architecture in ARCHITECTURES:
         size = compile_all(nvrtc, names, architecture)
-        print(f"NVRTC {major.value}.{minor.value}, sm_{architecture}: {len(names)} kernels, {size} bytes of machine code")
+        print(
+            f"NVRTC {major.value}.{minor.value}, sm_{architecture}: {len(names)} kernels, {size} bytes of machine code"
+        )
 
 
 def kernel_names(report: str) -> list[str]:

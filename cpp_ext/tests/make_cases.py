@@ -5,12 +5,12 @@
 Each file is a row of cases: 12 little-endian int64, then arrays in the type of the case, all NCHW.
 
 FOLDER/upsample_crop_concat.bin, by the fused step's own function body: magic, type, upsampling, scale, batch, deep
-channels, rows, columns, skip channels, rows, columns, 0; deep, skip, the expected output; one byte an output element: by
-how much the answer may be off. Only int8 has other than 0 there, and only 1: where the step is no power of two, the
+channels, rows, columns, skip channels, rows, columns, 0; deep, skip, the expected output; one byte an output element:
+by how much the answer may be off. Only int8 has other than 0 there, and only 1: where the step is no power of two, the
 evaluator's floats decide ties by their own rounding errors.
 
-FOLDER/label_map.bin, by Resize and ArgMax: magic, type, scale, batch, classes, rows, columns, 0 ...; logits; the expected
-ids as bytes; one byte an id: 1 where the best two logits are so close that rounding decides.
+FOLDER/label_map.bin, by Resize and ArgMax: magic, type, scale, batch, classes, rows, columns, 0 ...; logits; the
+expected ids as bytes; one byte an id: 1 where the best two logits are so close that rounding decides.
 """
 
 from __future__ import annotations
@@ -157,7 +157,9 @@ def make_model(scale: int, mode: str, from_int8: bool, back: bool) -> ModelProto
             helper.make_node("Constant", [], ["zero"], value=zero),
             helper.make_node("QuantizeLinear", ["fused", "step", "zero"], ["out"]),
         ]
-    out = helper.make_tensor_value_info("out" if back else "fused", TensorProto.INT8 if back else TensorProto.FLOAT, None)
+    out = helper.make_tensor_value_info(
+        "out" if back else "fused", TensorProto.INT8 if back else TensorProto.FLOAT, None
+    )
     graph = helper.make_graph(nodes, "step", inputs, [out])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", fused_step.OPSET)], ir_version=10)
     fused_step.attach(model)
