@@ -17,6 +17,10 @@ SYSTEM_PACKAGES := libgl1 libglib2.0-0 libxcb1 libx11-6 libxext6 libsm6 libice6 
 export UV_PYTHON_DOWNLOADS := never
 export UV_HTTP_TIMEOUT ?= 300
 export UV_LINK_MODE ?= hardlink
+ifdef CI
+# Turing, Orin, Hopper: what differs most, in a third of the time.
+export EDGESEG_ARCHITECTURES ?= 75 87 90
+endif
 ifdef PIP_INDEX_URL
 export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
 endif
@@ -24,10 +28,10 @@ endif
 INSTALL = $(UV) pip install --quiet --python $(BIN)/python --constraints constraints.txt
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint type format bench wheel test-pythons tensorrt system-packages constraints clean
+.PHONY: help setup demo test lint type format bench wheel test-pythons tensorrt cuda ext test-ext plugin-matrix test-aarch64 test-nvrtc system-packages constraints clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
 
 setup: $(FULL) ## make .venv with everything that development needs
 
@@ -35,7 +39,7 @@ demo: $(if $(wildcard $(FULL)),$(FULL),$(LIGHT)) ## segment the clip that ships,
 	@show=$$($(BIN)/python -c 'from edgeseg.runtime.sinks.window import why_no_window as w; print("" if w() else "--show")'); \
 	$(BIN)/edgeseg run demo --save demo.mp4 $$show
 
-test: lint type $(if $(CI),tensorrt) ## everything CI checks: lint, types, all tests, and those without torch on each Python
+test: lint type $(if $(CI),tensorrt ext test-ext test-nvrtc) ## everything CI checks: lint, types, all tests, and those without torch on each Python
 	$(BIN)/python -m pytest
 	@$(MAKE) --no-print-directory test-pythons
 
@@ -64,6 +68,27 @@ tensorrt: $(FULL) ## full TensorRT into .tensorrt, to build against without a GP
 	@for version in $(or $(VERSION),10.6 10.15 11.2); do \
 	  sh tests/tensorrt.sh $(UV) $(BIN)/python $$version .tensorrt/$$version || exit 1; done
 
+cuda: $(UV) ## nvcc and CMake as wheels into .cuda, where the machine has none
+	@sh cpp_ext/toolchain.sh $(UV) $(BIN)/python .cuda
+
+ext: cuda ## the TensorRT plugin with its CUDA kernels, build/libedgeseg_plugin.so; EDGESEG_ARCHITECTURES=87 for one GPU
+	@sh cpp_ext/build.sh plugin $(abspath $(BIN)/python) .cuda
+
+test-ext: cuda $(FULL) ## tests of kernels and plugin: on the CPU under sanitizers, and on the GPU where there is one
+	@sh cpp_ext/build.sh tests $(abspath $(BIN)/python) .cuda
+
+plugin-matrix: cuda tensorrt ## the plugin over each of several headers, loaded into each TensorRT of make tensorrt
+	@sh cpp_ext/build.sh matrix $(abspath $(BIN)/python) .cuda
+	@$(BIN)/python cpp_ext/tests/plugin_matrix.py build/ext .tensorrt --json build/plugin-matrix.json
+
+test-aarch64: $(FULL) ## Jetson's side without a Jetson: cross-compiled, the tests and TensorRT's registry under qemu
+	@for version in 10.15 11.2; do \
+	  sh tests/tensorrt.sh $(UV) $(BIN)/python $$version .tensorrt/arm64-$$version arm64 || exit 1; done
+	@sh cpp_ext/aarch64.sh $(UV) $(abspath $(BIN)/python) .cuda .tensorrt/arm64-10.15 .tensorrt/arm64-11.2
+
+test-nvrtc: ext $(FULL) ## the kernels compiled with JetPack 6's CUDA 12.6, by NVRTC
+	@sh cpp_ext/nvrtc.sh $(UV) $(BIN)/python .cuda
+
 system-packages: ## Debian packages that real tests need (as root)
 	@command -v dpkg-query >/dev/null || { echo "error: no Debian system: dpkg-query is missing. Install what" \
 	  "$(SYSTEM_PACKAGES) stand for by hand." >&2; exit 1; }
@@ -79,7 +104,7 @@ constraints: $(UV) ## resolve constraints.txt anew
 	@sh tests/constraints.sh $(UV)
 
 clean: ## remove environments and what was built
-	rm -rf $(VENV) .tensorrt build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache demo.mp4
+	rm -rf $(VENV) .tensorrt .cuda build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache demo.mp4
 
 $(UV):
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 14))' || { echo "error: no fitting" \

@@ -96,9 +96,13 @@ def make_builder(trt: Any, logger: Any, library: str) -> Any:
 
 def load_plugin(trt: Any, path: str) -> None:
     """Register the creators of a plugin library."""
-    trt.init_libnvinfer_plugins(trt.Logger(trt.Logger.ERROR), "")
-    if trt.get_plugin_registry().load_library(path) is None:
-        raise Refused("model", "the plugin library does not load", path, "Build it for this version of TensorRT")
+    from edgeseg.errors import ModelError
+    from edgeseg.export.plugin import load_library
+
+    try:
+        load_library(trt, Path(path))
+    except ModelError as error:
+        raise Refused("model", error.cause, error.seen, error.todo) from None
 
 
 def configure(trt: Any, builder: Any, network: Any, order: dict[str, Any]) -> Any:

@@ -1,10 +1,11 @@
 #!/bin/sh
 # Full TensorRT for a machine that has neither a GPU nor an NVIDIA account: libraries as the JavaCPP project publishes
 # them on Maven's public repository, Python bindings from the package index.
-#   sh tests/tensorrt.sh UV PYTHON VERSION FOLDER      VERSION: 10.6, 10.15 or 11.2; FOLDER: 1 to 3 GB afterwards
+#   sh tests/tensorrt.sh UV PYTHON VERSION FOLDER [arm64]      VERSION: 10.6, 10.15 or 11.2; FOLDER: 1 to 3 GB afterwards
 # PYTHONPATH=FOLDER/site then has the module `tensorrt`. Nothing happens where the folder is complete.
+# arm64: the libraries alone, without the builder's kernels, to load plugins into under qemu.
 set -eu
-uv=$1 python=$2 version=$3 folder=$4
+uv=$1 python=$2 version=$3 folder=$4 machine=${5:-x86_64}
 case $version in
   10.6) jar=10.6-1.5.11 bindings=tensorrt-cu12-bindings==10.6.0 ;;
   10.15) jar=10.15-1.5.13 bindings=tensorrt-cu13-bindings==10.15.1.29 ;;
@@ -18,8 +19,8 @@ rm -rf "$folder"
 mkdir -p "$folder/lib" "$folder/site/tensorrt"
 # A repository of its own, so that the archive does not stay behind in the user's.
 mvn --quiet --batch-mode -Dmaven.repo.local="$folder/maven" dependency:copy \
-  -Dartifact="org.bytedeco:tensorrt:$jar:jar:linux-x86_64-redist" -DoutputDirectory="$folder/maven" >/dev/null
-"$python" - "$folder" <<'END'
+  -Dartifact="org.bytedeco:tensorrt:$jar:jar:linux-$machine-redist" -DoutputDirectory="$folder/maven" >/dev/null
+"$python" - "$folder" "$machine" <<'END'
 import shutil
 import sys
 import zipfile
@@ -30,11 +31,16 @@ with zipfile.ZipFile(next((folder / "maven").glob("tensorrt-*.jar"))) as archive
     for name in archive.namelist():
         file = Path(name).name
         # Not the glue for Java, and not the lean and version-compatible variants.
-        if file.startswith("libnv") and ".so" in file and "vc_plugin" not in file:
+        unwanted = "vc_plugin" in file or (sys.argv[2] == "arm64" and "resource" in file)
+        if file.startswith("libnv") and ".so" in file and not unwanted:
             with archive.open(name) as source, open(folder / "lib" / file, "wb") as out:
                 shutil.copyfileobj(source, out, 1 << 20)
 END
 rm -rf "$folder/maven"
+if [ "$machine" = arm64 ]; then
+  touch "$folder/complete"
+  exit 0
+fi
 "$uv" pip install --quiet --python "$python" --no-deps --target "$folder/site" "$bindings"
 cat >"$folder/site/tensorrt/__init__.py" <<'END'
 """TensorRT's bindings over the libraries that lie beside them."""

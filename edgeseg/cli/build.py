@@ -28,7 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="P",
         help="fp32|fp16|int8; as the file is typed unless given",
     )
-    parser.add_argument("--plugin", type=Path, metavar="LIB", help="edgeseg's plugin library, for tensorrt")
+    parser.add_argument(
+        "--plugin", type=Path, metavar="LIB", help="edgeseg's plugin library, for tensorrt; auto finds it"
+    )
     parser.add_argument("--keep-float", type=names, default=(), metavar="A,B", help="nodes that stay in FP32")
     parser.add_argument("--workspace-mb", type=whole("workspace", 1), metavar="N", help="largest scratch memory, MiB")
     parser.add_argument("--max-batch", type=whole("batch", 1), default=1, metavar="N", help="pictures at once, at most")
@@ -45,6 +47,7 @@ def handle(args: argparse.Namespace) -> int:
     check_target(args.out)
     check_target(args.timing_cache)
     check_target(args.json)
+    plugin = found_plugin(args.plugin)
     progress = Progress()
     try:
         manifest = build_engine(
@@ -52,7 +55,7 @@ def handle(args: argparse.Namespace) -> int:
             args.out,
             args.backend,
             args.precision,
-            args.plugin,
+            plugin,
             args.workspace_mb or 0,
             (1, 1, args.max_batch),
             args.timing_cache,
@@ -70,3 +73,20 @@ def handle(args: argparse.Namespace) -> int:
         file=text_stream(args.json),
     )
     return 0
+
+
+def found_plugin(named: Path | None) -> Path | None:
+    """The library that `--plugin` means.
+
+    Raises:
+        InputError: `auto`, and there is none.
+    """
+    from edgeseg.errors import InputError
+    from edgeseg.export.plugin import LIBRARY, find_library
+
+    if named != Path("auto"):
+        return named
+    found = find_library()
+    if found is None:
+        raise InputError("no plugin library", LIBRARY, "Build it (make ext), give its path, or leave --plugin out")
+    return found

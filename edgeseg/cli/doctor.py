@@ -1,4 +1,4 @@
-"""`edgeseg doctor`: what this machine has: Python, packages, backends, cameras, models, cache."""
+"""`edgeseg doctor`: what this machine has: Python, packages, backends, the plugin, cameras, models, cache."""
 
 from __future__ import annotations
 
@@ -40,6 +40,7 @@ def examine() -> dict[str, Any]:
         "packages": packages(),
         "problems": problems(),
         "backends": backends(),
+        "plugin": plugin(),
         "cameras": cameras(),
         "models": [model["name"] for model in list_models()],
     }
@@ -77,6 +78,18 @@ def backends() -> dict[str, str]:
     }
 
 
+def plugin() -> str:
+    """Where the TensorRT plugin library lies, or what to do for one."""
+    from edgeseg.errors import InputError
+    from edgeseg.export.plugin import find_library
+
+    try:
+        found = find_library()
+    except InputError as error:
+        return str(error)
+    return str(found) if found else "none: make ext in a checkout, then EDGESEG_PLUGIN names it elsewhere"
+
+
 def problems() -> list[str]:
     """Core packages that are there but do not load, each as its one-line error."""
     import importlib
@@ -102,7 +115,7 @@ def cameras() -> list[dict[str, str]]:
 
 
 def describe_findings(found: dict[str, Any]) -> str:
-    """The findings as text: machine, packages, backends, cameras, models, and what is wrong."""
+    """The findings as text: machine, packages, backends, plugin, cameras, models, and what is wrong."""
     from edgeseg.cli.output import table
 
     machine = [f"  {key.replace('_', ' ')}: {value}" for key, value in found["machine"].items() if value is not None]
@@ -116,6 +129,7 @@ def describe_findings(found: dict[str, Any]) -> str:
         "\n".join(["machine", *machine]),
         table(("package", "version", "to get it"), rows),
         "\n".join(["backends", *(f"  {name}: {state}" for name, state in found["backends"].items())]),
+        f"TensorRT plugin: {found['plugin']}",
         "\n".join(["cameras", *(cameras or ["  none"])]),
         f"models: {', '.join(found['models']) or 'none'}",
         *(f"problem: {problem}" for problem in found["problems"]),

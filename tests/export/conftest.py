@@ -1,7 +1,8 @@
-"""Small networks, exported once a session: tracing takes a second or two each."""
+"""Small networks, exported once a session (tracing takes a second or two each), and several versions of TensorRT."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,9 @@ from edgeseg.export.quantize import quantize
 from edgeseg.export.to_onnx import export_onnx
 from edgeseg.manifest import Manifest
 from edgeseg.models import build
+
+VERSIONS = ("10.6", "10.15", "11.2")
+FOLDER = Path(os.environ.get("EDGESEG_TENSORRT") or Path(__file__).resolve().parents[2] / ".tensorrt")
 
 
 @contextmanager
@@ -81,3 +85,18 @@ def int8(person: Exported, ranges: Ranges, tmp_path_factory: pytest.TempPathFact
     result = quantize(person.path, ranges, path)
     assert not result.kept_float
     return path
+
+
+@pytest.fixture(params=VERSIONS)
+def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """One version of TensorRT, as the module `tensorrt` of child processes."""
+    version: str = request.param
+    site = FOLDER / version / "site"
+    if not (site.parent / "complete").is_file():
+        message = f"TensorRT {version} is not in {FOLDER}: run make tensorrt VERSION={version}"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (str(site), os.environ.get("PYTHONPATH")))))
+    monkeypatch.syspath_prepend(str(site))
+    return version

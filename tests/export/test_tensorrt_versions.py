@@ -7,7 +7,6 @@ builds in test_build_engine.py.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -17,8 +16,6 @@ from export_helpers import Exported
 
 from edgeseg.cli.main import main
 
-VERSIONS = ("10.6", "10.15", "11.2")
-FOLDER = Path(os.environ.get("EDGESEG_TENSORRT") or Path(__file__).resolve().parents[2] / ".tensorrt")
 # What the worker uses, and how it is spelt; printed by a process that has the library.
 USED = """
 import json
@@ -45,21 +42,6 @@ print(json.dumps({
     "registry": trt.get_plugin_registry() is not None,
 }))
 """
-
-
-@pytest.fixture(params=VERSIONS)
-def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """One version, as the module `tensorrt` of child processes."""
-    version: str = request.param
-    site = FOLDER / version / "site"
-    if not (site.parent / "complete").is_file():
-        message = f"TensorRT {version} is not in {FOLDER}: run make tensorrt VERSION={version}"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
-    monkeypatch.setenv("PYTHONPATH", str(site))
-    monkeypatch.syspath_prepend(str(site))
-    return version
 
 
 def test_what_the_worker_uses_is_there(library: str) -> None:

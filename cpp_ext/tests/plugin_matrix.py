@@ -1,0 +1,81 @@
+"""Which build of the plugin loads in which TensorRT: one row a set of headers, one column a library.
+
+    python cpp_ext/tests/plugin_matrix.py BUILD TENSORRT [--json OUT]
+
+BUILD holds libedgeseg_plugin_VERSION.so (`-DEDGESEG_MATRIX=...`), TENSORRT the folders of `make tensorrt`. A cell
+whose headers are not newer than the library must load and make both plugins, else the exit status is 1; the others are
+shown as they come out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+LOADER = Path(__file__).resolve().parent / "load_in_tensorrt.py"
+PLUGINS = ("UpsampleCropConcat", "LabelMap")
+
+
+def main() -> int:
+    """Try every cell, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("build", type=Path)
+    parser.add_argument("tensorrt", type=Path)
+    parser.add_argument("--json", type=Path, metavar="OUT", help="the cells, as a list")
+    args = parser.parse_args()
+    built = {version_of(path.stem): path for path in args.build.glob("libedgeseg_plugin_*.so")}
+    present = {version_of(path.parent.name): path.parent for path in args.tensorrt.glob("*/complete")}
+    if not built or not present:
+        print(
+            f"error: nothing to try: {len(built)} builds, {len(present)} TensorRTs. Run make plugin-matrix.",
+            file=sys.stderr,
+        )
+        return 1
+    cells = [
+        try_cell(headers, library, built[headers], present[library])
+        for headers in sorted(built)
+        for library in sorted(present)
+    ]
+    print("headers  " + "".join(f"TensorRT {text(library):<8}" for library in sorted(present)))
+    for headers in sorted(built):
+        row = [cell["outcome"] for cell in cells if cell["headers"] == text(headers)]
+        print(f"{text(headers):<9}" + "".join(f"{outcome:<17}" for outcome in row))
+    if args.json:
+        args.json.write_text(json.dumps(cells, indent=1) + "\n", encoding="utf-8")
+    wrong = [cell for cell in cells if cell["must"] and cell["outcome"] != "both made"]
+    print(f"{len(cells)} cells, {sum(cell['must'] for cell in cells)} of them must load, {len(wrong)} do not")
+    return 1 if wrong else 0
+
+
+def try_cell(headers: tuple[int, ...], library: tuple[int, ...], plugin: Path, folder: Path) -> dict[str, Any]:
+    """One build in one TensorRT, in a process of its own."""
+    environment = os.environ | {"PYTHONPATH": str(folder / "site")}
+    command = [sys.executable, str(LOADER), str(plugin)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
+    if done.returncode:
+        lines = done.stderr.strip().splitlines()
+        outcome, found = f"exit {done.returncode}", {"stderr": lines[-1] if lines else ""}
+    else:
+        found = json.loads(done.stdout)
+        made = [name for name in PLUGINS if found[name] and found[name]["created"] and found[name]["refused"]]
+        outcome = "both made" if len(made) == len(PLUGINS) else "loaded" if found["loaded"] else "not loaded"
+    return {"headers": text(headers), "library": text(library), "must": headers <= library, "outcome": outcome, **found}
+
+
+def version_of(name: str) -> tuple[int, ...]:
+    """(10, 6) for "10.6" and "libedgeseg_plugin_10.6"."""
+    return tuple(int(part) for part in name.rpartition("_")[2].split("."))
+
+
+def text(version: tuple[int, ...]) -> str:
+    """The other way round."""
+    return ".".join(map(str, version))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

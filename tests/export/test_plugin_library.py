@@ -1,0 +1,120 @@
+"""The plugin library in real TensorRTs: found, loaded once, both plugins made, wrong ones refused. No GPU is needed.
+
+`make ext` compiles it and `make tensorrt` fetches the versions. What the plugins do is tested in C++ (`make test-ext`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from export_helpers import Exported
+
+from edgeseg.cli.main import main
+from edgeseg.errors import InputError
+from edgeseg.export import plugin as under_test
+
+LOADER = Path(__file__).resolve().parents[2] / "cpp_ext" / "tests" / "load_in_tensorrt.py"
+TWICE = """
+import sys
+from pathlib import Path
+import tensorrt as trt
+from edgeseg.export import plugin
+registry = trt.get_plugin_registry()
+before = plugin.missing(registry)
+for _ in range(2):
+    plugin.load_library(trt, Path(sys.argv[1]))
+names = [item.name for item in registry.all_creators]
+print(before, [names.count(name) for name in plugin.NAMES])
+"""
+
+
+@pytest.fixture(scope="module")
+def built() -> Path:
+    """The library that `make ext` left."""
+    path = under_test.find_library()
+    if path is None:
+        message = "no plugin library: run make ext"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    return path
+
+
+def child(*command: object) -> str:
+    """What a Python process prints."""
+    words = [sys.executable, *map(str, command)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=100)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_both_plugins_come_out_of_the_registry(library: str, built: Path) -> None:
+    found: dict[str, Any] = json.loads(child(LOADER, built))
+    assert found["version"].startswith(library) and found["loaded"]
+    for name, fields in (("UpsampleCropConcat", ["scale", "mode"]), ("LabelMap", ["scale"])):
+        assert found[name] == {
+            "fields": fields,
+            "created": True,
+            "capabilities": ["CORE", "BUILD", "RUNTIME"],
+            "refused": True,
+        }
+
+
+def test_it_is_loaded_once(library: str, built: Path) -> None:
+    assert child("-c", TWICE, built).strip() == "['UpsampleCropConcat', 'LabelMap'] [1, 1]"
+
+
+def test_build_loads_it_before_it_asks_for_a_gpu(
+    library: str,
+    built: Path,
+    person: Exported,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("EDGESEG_PLUGIN", str(built))
+    order = ["build", str(person.path), "-o", str(tmp_path / "model.engine"), "--backend", "tensorrt", "--plugin"]
+    assert main([*order, "auto"]) == 4
+    assert capsys.readouterr().err.startswith("error: tensorrt finds no GPU: ")
+    broken = tmp_path / "broken.so"
+    broken.write_text("no library")
+    assert main([*order, str(broken)]) == 4
+    err = capsys.readouterr().err
+    assert err.startswith(f"error: the plugin library does not load: {broken}. ") and err.count("\n") == 1
+
+
+def test_where_it_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("EDGESEG_PLUGIN", raising=False)
+    monkeypatch.setattr(under_test, "__file__", str(tmp_path / "export" / "plugin.py"))
+    assert under_test.find_library() is None
+    for folder in ("build", "lib"):  # a checkout's own; what a wheel brings goes first
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / under_test.LIBRARY).touch()
+        assert under_test.find_library() == tmp_path / folder / under_test.LIBRARY
+    shutil.copy(tmp_path / "lib" / under_test.LIBRARY, tmp_path / "mine.so")
+    monkeypatch.setenv("EDGESEG_PLUGIN", str(tmp_path / "mine.so"))
+    assert under_test.find_library() == tmp_path / "mine.so"
+    monkeypatch.setenv("EDGESEG_PLUGIN", str(tmp_path / "gone.so"))
+    with pytest.raises(InputError, match="gone.so"):
+        under_test.find_library()
+
+
+def test_doctor_and_build_say_where_none_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGESEG_PLUGIN", str(tmp_path / "gone.so"))
+    assert main(["doctor", "--json", "-"]) == 0
+    assert "gone.so" in json.loads(capsys.readouterr().out)["plugin"]
+    monkeypatch.delenv("EDGESEG_PLUGIN")
+    monkeypatch.setattr(under_test, "__file__", str(tmp_path / "export" / "plugin.py"))
+    assert main(["doctor", "--json", "-"]) == 0
+    assert json.loads(capsys.readouterr().out)["plugin"].startswith("none: make ext")
+    assert main(["build", "model.onnx", "-o", str(tmp_path / "model.engine"), "--plugin", "auto"]) == 3
+    assert capsys.readouterr().err.startswith("error: no plugin library: libedgeseg_plugin.so. Build it")
