@@ -53,6 +53,8 @@ DEV = [
     "mypy>=1.13",
     "onnx>=1.16",
     "scikit-learn>=1.4",  # the reference for our metrics
+    "tritonclient>=2.41,<2.70",  # the schema of Triton's configurations; later ones hold ml-dtypes below 0.6
+    "grpcio>=1.60",  # tritonclient's schema imports it
     "types-PyYAML",
     "types-tqdm",
 ]
@@ -86,7 +88,7 @@ setup(
     python_requires=">=3.10,<3.14",
     packages=PACKAGES,
     package_dir=MOVED,
-    package_data={"edgeseg": ["py.typed", "zoo/*/*", "clips/*"]},
+    package_data={"edgeseg": ["py.typed", "zoo/*/*", "clips/*"], "edgeseg.export": ["templates/*"]},
     install_requires=CORE,
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["edgeseg = edgeseg.cli.main:main"]},

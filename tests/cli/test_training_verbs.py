@@ -47,7 +47,7 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     train = ["train", folder / "toy.yaml", "--data", folder, "--out", folder / "run"]
     assert call(*train, "--stop-at", "2") == 0
     assert call(*train) == 0
-    export = ["export", folder / "run" / "last.pt", "-o", folder / "model.onnx"]
+    export = ["export", folder / "run" / "last.pt", "-o", folder / "model.onnx", "--triton", folder / "served"]
     assert call(*export, "--json", folder / "export.json") == 0
     frames = ["--frames", folder / "toy", "--split", "train", "--method", "minmax"]
     assert call("calibrate", folder / "model.onnx", *frames, "-o", folder / "ranges.json") == 0
@@ -71,6 +71,8 @@ def test_a_run_resumes_and_its_export_agrees_with_torch(workshop: Path) -> None:
     figures = json.loads((workshop / "export.json").read_text())
     assert figures["against_torch"]["max_levels"] <= 1
     assert figures["size_bytes"] == (workshop / "model.onnx").stat().st_size
+    copy = workshop / "served" / "toy" / "1" / "model.onnx"
+    assert copy.read_bytes() == (workshop / "model.onnx").read_bytes() and figures["triton"]["max_batch_size"] == 4
 
 
 def test_a_narrower_run_starts_from_the_first_and_resumes_without_it(workshop: Path) -> None:

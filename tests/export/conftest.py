@@ -4,35 +4,25 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pytest
-import torch
-from export_helpers import ARGUMENTS, Exported, lively
+from export_helpers import ARGUMENTS, Exported, instance_network, lively, one_thread
 
 from edgeseg.calib.calibrate import calibrate
 from edgeseg.calib.ranges import Ranges
 from edgeseg.export.check import sample_pictures
 from edgeseg.export.from_checkpoint import class_map
+from edgeseg.export.instances import build_instances
 from edgeseg.export.quantize import quantize
-from edgeseg.export.to_onnx import export_onnx
+from edgeseg.export.to_onnx import export_onnx, save
 from edgeseg.manifest import Manifest
 from edgeseg.models import build
 
 VERSIONS = ("10.6", "10.15", "11.2")
 FOLDER = Path(os.environ.get("EDGESEG_TENSORRT") or Path(__file__).resolve().parents[2] / ".tensorrt")
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Networks this small only lose by threads, a lot of it on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(autouse=True)
@@ -100,3 +90,14 @@ def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (str(site), os.environ.get("PYTHONPATH")))))
     monkeypatch.syspath_prepend(str(site))
     return version
+
+
+@pytest.fixture(scope="session")
+def instances(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """A small Mask R-CNN of three classes and its file, 128x160. Tracing it takes half a minute."""
+    with one_thread():
+        network, architecture = instance_network()
+        manifest = Manifest("toy", class_map(["background", "a", "b"]), 128, 160, architecture=architecture)
+        path = tmp_path_factory.mktemp("instances") / "model.onnx"
+        save(build_instances(network, manifest), path)
+    return Exported(network, manifest, path)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,18 @@ import torch
 from torch import nn
 
 from edgeseg.manifest import Manifest
+from edgeseg.models import build_instance
 
 ARGUMENTS: dict[str, Any] = {"blocks": [1, 1, 1, 2, 1], "ratio": [0.2] * 7, "stem": 8, "decoder": [16, 8, 8]}
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Networks this small only lose by threads, a lot of it on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @dataclass(frozen=True)
@@ -70,3 +82,18 @@ def run_openvino(model: Any, feeds: dict[str, npt.NDArray[Any]]) -> dict[str, np
     compiled = core.compile_model(core.read_model(model.SerializeToString(), b""), "CPU", hints)
     found = compiled(feeds)
     return {item.name: np.array(found[item.name]) for item in model.graph.output}
+
+
+def instance_network() -> tuple[Any, dict[str, Any]]:
+    """A small Mask R-CNN of three classes and its architecture.
+
+    Random weights with the norms of a trained network; biases that start as zeros stay zeros.
+    """
+    small = {"width": 16, "hidden": 64, "mask_depth": 1, "blocks": [1] * 6, "ratio": [0.1] * 6, "stem": 8}
+    arguments: dict[str, Any] = {**small, "proposals": 60, "max_detections": 20}
+    torch.manual_seed(1)
+    made: Any = build_instance("maskrcnn_efficientnet_lite0", classes=3, **arguments)
+    lively(made.encoder)
+    with torch.no_grad():
+        made.detector.roi_heads.box_predictor.cls_score.weight.mul_(40.0)
+    return made.eval(), {"name": "maskrcnn_efficientnet_lite0", "args": arguments}

@@ -3,51 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 import torch
-from export_helpers import lively
+from export_helpers import Exported
 
 from edgeseg.calib.calibrate import calibrate
 from edgeseg.calib.model_file import read_model
 from edgeseg.export import graph as g
 from edgeseg.export.check import sample_pictures
-from edgeseg.export.from_checkpoint import CHECKPOINT_FORMAT, class_map, load_for_export
-from edgeseg.export.instances import build_instances
+from edgeseg.export.from_checkpoint import CHECKPOINT_FORMAT, load_for_export
 from edgeseg.export.quantize import Quantized, quantize
-from edgeseg.export.to_onnx import save
 from edgeseg.export.verify import bisect, verify
-from edgeseg.manifest import Manifest
-from edgeseg.models import build_instance
 from edgeseg.runtime.backends import load_backend
 
-SMALL = {"width": 16, "hidden": 64, "mask_depth": 1, "blocks": [1] * 6, "ratio": [0.1] * 6, "stem": 8}
-ARGUMENTS: dict[str, Any] = {**SMALL, "proposals": 60, "max_detections": 20}
 HEIGHT, WIDTH = 128, 160
 
 
 @pytest.fixture(scope="module")
-def network() -> Any:
-    """Random weights with the norms of a trained network; biases that start as zeros stay zeros."""
-    torch.manual_seed(1)
-    made: Any = build_instance("maskrcnn_efficientnet_lite0", classes=3, **ARGUMENTS)
-    lively(made.encoder)
-    with torch.no_grad():
-        made.detector.roi_heads.box_predictor.cls_score.weight.mul_(40.0)
-    return made.eval()
-
-
-@pytest.fixture(scope="module")
-def file(network: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The network's file, in fp32."""
-    architecture = {"name": "maskrcnn_efficientnet_lite0", "args": ARGUMENTS}
-    classes = class_map(["background", "a", "b"])
-    path = tmp_path_factory.mktemp("instances") / "model.onnx"
-    save(build_instances(network, Manifest("toy", classes, HEIGHT, WIDTH, architecture=architecture)), path)
-    return path
+def file(instances: Exported) -> Path:
+    """The shared network's file, in fp32."""
+    return instances.path
 
 
 @pytest.fixture(scope="module")
@@ -61,16 +39,16 @@ def int8(file: Path) -> tuple[Path, Quantized]:
     return path, quantize(file, calibrate(file, frames), path)
 
 
-def test_back_into_torch(network: Any, file: Path) -> None:
-    back, manifest = load_for_export(file)
+def test_back_into_torch(instances: Exported) -> None:
+    back, manifest = load_for_export(instances.path)
     assert manifest.task == "instance" and "parent_sha256" in manifest.origin
-    own = network.state_dict()
+    own = instances.model.state_dict()
     for key, value in back.state_dict().items():
         if not key.endswith("num_batches_tracked"):
             torch.testing.assert_close(value, own[key], rtol=1e-5, atol=1e-6, msg=key)
 
 
-def test_every_layer_is_int8(int8: tuple[Path, Quantized], file: Path) -> None:
+def test_every_layer_is_int8(int8: tuple[Path, Quantized], instances: Exported) -> None:
     path, made = int8
     assert not made.kept_float
     # Both heads' layers and the convolution that all maps share are among them.
@@ -78,8 +56,8 @@ def test_every_layer_is_int8(int8: tuple[Path, Quantized], file: Path) -> None:
     weights = g.weights(read_model(path)[0].graph)
     assert g.array(weights["box_head.fc6.weight.int8"]).dtype == np.int8
     # Its scale is one a row, as a linear layer's output channels are.
-    assert g.array(weights["box_head.fc6.weight.scale"]).shape == (ARGUMENTS["hidden"],)
-    assert path.stat().st_size < 0.65 * file.stat().st_size
+    assert g.array(weights["box_head.fc6.weight.scale"]).shape == (instances.manifest.architecture["args"]["hidden"],)
+    assert path.stat().st_size < 0.65 * instances.path.stat().st_size
 
 
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
@@ -96,19 +74,19 @@ def test_int8_finds_nearly_what_float_finds(int8: tuple[Path, Quantized], file: 
     assert np.abs(given["masks"].mean() - wanted["masks"].mean()) < 0.02
 
 
-def test_a_checkpoint_is_verified_against_its_file(network: Any, file: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_is_verified_against_its_file(instances: Exported, tmp_path: Path) -> None:
     body = {
         "format": CHECKPOINT_FORMAT,
         "name": "toy",
-        "model": {"name": "maskrcnn_efficientnet_lite0", "args": ARGUMENTS},
-        "ema": network.state_dict(),
+        "model": instances.manifest.architecture,
+        "ema": instances.model.state_dict(),
         "classes": ["background", "a", "b"],
         "size": [HEIGHT, WIDTH],
         "fit": "stretch",
     }
     torch.save(body, tmp_path / "last.pt")
     pictures = [(picture, None) for picture in sample_pictures(HEIGHT, WIDTH)[3:]]
-    report = verify(tmp_path / "last.pt", file, pictures)
+    report = verify(tmp_path / "last.pt", instances.path, pictures)
     assert report.reference.runtime == "torch" and report.agreement > 0.9
     assert all(stage.max_error is None for stage in report.stages)
-    assert bisect(tmp_path / "last.pt", file, pictures[:1])[0] is None
+    assert bisect(tmp_path / "last.pt", instances.path, pictures[:1])[0] is None
