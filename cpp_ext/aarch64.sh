@@ -17,6 +17,8 @@ for tool in $compiler $qemu; do
 done
 cmake=$(sh "$checkout/cpp_ext/find_tool.sh" cmake "$tools")
 build=$checkout/build/aarch64
+shared=${EDGESEG_SHARED:-$checkout/../shared}
+[ -d "$shared/tensorrt/include-10.3" ] || { echo "error: no TensorRT headers: $shared/tensorrt. Set EDGESEG_SHARED." >&2; exit 1; }
 cases=$build/cases
 toolkit=$tools/aarch64/nvidia/cu13
 
@@ -39,7 +41,8 @@ PYTHONPATH=$checkout "$python" "$checkout/cpp_ext/tests/make_cases.py" "$cases"
 "$cmake" -S "$checkout/cpp_ext" -B "$build" -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 \
   -DCMAKE_CXX_COMPILER=$compiler "-DCMAKE_CUDA_COMPILER=$(cd "$toolkit" && pwd)/bin/nvcc" -DCMAKE_CUDA_HOST_COMPILER=$compiler \
   "-DCMAKE_CROSSCOMPILING_EMULATOR=$qemu;-L;$root" "-DEDGESEG_ARCHITECTURES=87;110" -DEDGESEG_SANITIZE=OFF \
-  "-DEDGESEG_CASES=$cases" "-DEDGESEG_SHARED=${EDGESEG_SHARED:-$checkout/../shared}" >"$build.log" 2>&1 || {
+  "-DEDGESEG_CASES=$cases" "-DEDGESEG_SHARED=$shared" \
+  "-DEDGESEG_MATRIX=$(printf '%s;' "$shared"/tensorrt/include-* | sed 's/;$//')" >"$build.log" 2>&1 || {
   cat "$build.log" >&2
   exit 1
 }
@@ -47,8 +50,19 @@ grep '^-- edgeseg' "$build.log"
 unset MAKEFLAGS MFLAGS
 "$cmake" --build "$build" --parallel "$(nproc)"
 "$(sh "$checkout/cpp_ext/find_tool.sh" ctest "$tools")" --test-dir "$build" --verbose --label-regex cpu
+failed=0
 for folder in "$@"; do
-  for library in "$folder"/lib/libnvinfer.so.*; do
-    $qemu -L "$root" -E "LD_LIBRARY_PATH=$folder/lib" "$build/tests/load_plugin" "$library" "$build/libedgeseg_plugin.so"
+  library=$(echo "$folder"/lib/libnvinfer.so.*)
+  version=${folder##*-}
+  case $version in 10.*) loader=load_plugin_10.15 ;; *) loader=load_plugin_11.1 ;; esac
+  for headers in $(cd "$shared/tensorrt" && printf '%s\n' include-* | sed 's/include-//' | sort -V); do
+    outcome=$($qemu -L "$root" -E "LD_LIBRARY_PATH=$folder/lib" "$build/$loader" "$library" \
+      "$build/libedgeseg_plugin_$headers.so" 2>/dev/null) || {
+      outcome="exit $?: $outcome"
+      # Headers that are newer than the library promise nothing.
+      [ "$(printf '%s\n' "$headers" "$version" | sort -V | head -n 1)" != "$headers" ] || failed=1
+    }
+    echo "aarch64: headers $headers, library $version: $outcome"
   done
 done
+exit $failed

@@ -22,9 +22,11 @@ using std::memcpy;  // as NVRTC has it
 #ifdef __CUDACC__
 #define EDGESEG_DEVICE __device__ __forceinline__
 #define EDGESEG_UNROLL _Pragma("unroll")
+#define EDGESEG_NO_UNROLL _Pragma("unroll 1")
 #else
 #define EDGESEG_DEVICE inline
 #define EDGESEG_UNROLL
+#define EDGESEG_NO_UNROLL
 #endif
 
 // A test may watch every access of a body to global memory.

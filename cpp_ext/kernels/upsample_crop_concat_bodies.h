@@ -30,15 +30,19 @@ struct Copy {
     const int first = at.row * kRows;
     const T* in = source + offset(from, at) + first * from.row + at.pixel * from.pixel + at.vector * kVector;
     T* out = target + offset(to, at) + first * to.row + at.pixel * to.pixel + at.vector * kVector;
-    Pack<T, kVector> packs[kRows];
-    EDGESEG_UNROLL for (int i = 0; i < kRows; ++i)
-      if (first + i < rows) packs[i] = read(in + i * from.row);
-    EDGESEG_UNROLL for (int i = 0; i < kRows; ++i)
-      if (first + i < rows) store(out + i * to.row, packs[i]);
+    if (aligned) {
+      Pack<T, kVector> packs[kRows];  // all on their way before the first is needed
+      EDGESEG_UNROLL for (int i = 0; i < kRows; ++i)
+        if (first + i < rows) packs[i] = load<kVector>(in + i * from.row);
+      EDGESEG_UNROLL for (int i = 0; i < kRows; ++i)
+        if (first + i < rows) store(out + i * to.row, packs[i]);
+    } else {
+      EDGESEG_NO_UNROLL for (int i = 0; i < kRows && first + i < rows; ++i)
+        store(out + i * to.row, gather(in + i * from.row));
+    }
   }
 
-  EDGESEG_DEVICE Pack<T, kVector> read(const T* in) const {
-    if (aligned) return load<kVector>(in);
+  static EDGESEG_DEVICE Pack<T, kVector> gather(const T* in) {
     Pack<T, kVector> pack;
     EDGESEG_UNROLL for (int i = 0; i < kVector; ++i)
       pack.values[i] = load<1>(in + i).values[0];
