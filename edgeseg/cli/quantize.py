@@ -44,9 +44,11 @@ def handle(args: argparse.Namespace) -> int:
     """Quantize, and measure where asked to."""
     import dataclasses
 
+    from edgeseg.calib.ranges import Ranges
     from edgeseg.cli.output import check_target, text_stream, write_json
     from edgeseg.errors import LimitError, UsageError
     from edgeseg.export.quantize import quantize
+    from edgeseg.runtime.notices import warn
     from edgeseg.runtime.segmenter import manifest_of
 
     if (args.max_drop is None) != (args.data is None):
@@ -57,6 +59,8 @@ def handle(args: argparse.Namespace) -> int:
         raise UsageError("biases of instance models are not corrected", args.model, todo)
     check_target(args.out)
     check_target(args.json)
+    if Ranges.load(args.ranges).frames.get("drawn"):
+        warn("the ranges are those of drawn pictures: a camera's will be others")
     pictures = correction_pictures(args.model, args.frames) if args.frames else ()
 
     def make(more: Collection[str]) -> Quantized:
