@@ -109,6 +109,53 @@ def quantize(
     return result
 
 
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What becomes int8, and in which steps.
+
+    Attributes:
+        names: of all convolutions, linear layers and fused steps, in the order of the graph.
+        layers: the nodes of convolutions and linear layers that work on int8.
+        steps: the nodes of fused steps that do.
+        leader: for each tensor that becomes int8 the one whose scale it takes.
+        scales: scale of each leader.
+    """
+
+    names: tuple[str, ...]
+    layers: tuple[onnx.NodeProto, ...]
+    steps: tuple[onnx.NodeProto, ...]
+    leader: Mapping[str, str]
+    scales: Mapping[str, np.float32]
+
+    def scale(self, tensor: str) -> float:
+        """The scale of a tensor that becomes int8."""
+        return float(self.scales[self.leader[tensor]])
+
+
+def plan(
+    model: onnx.ModelProto,
+    ranges: Ranges,
+    keep_float: Collection[str] = (),
+    unify: Collection[str] = shared_scales.DEFAULT,
+) -> Plan:
+    """What `rewrite` would do to a float model; errors as `quantize`."""
+    shared_scales.check_kinds(unify)
+    graph = model.graph
+    known = g.weights(graph)
+    nodes = [node for node in graph.node if node.op_type in LAYERS or fused_step.is_step(node)]
+    names = tuple(node.name for node in nodes)
+    for name in keep_float:
+        if name not in names:
+            raise UsageError("no layer or fused step of that name", name, nearest(name, names))
+    chosen = [node for node in nodes if node.name not in keep_float]
+    steps = tuple(node for node in chosen if fused_step.is_step(node))
+    layers = tuple(node for node in chosen if _has_weights(node, known))
+    around = [tensor for step in steps for tensor in (*step.input, *step.output)]
+    tensors = list(dict.fromkeys([*(node.input[0] for node in layers), *around]))
+    leader = shared_scales.leaders(graph, tensors, steps, unify)
+    return Plan(names, layers, steps, leader, _scales(ranges, leader))
+
+
 def rewrite(
     model: onnx.ModelProto,
     ranges: Ranges,
@@ -119,25 +166,16 @@ def rewrite(
     """Put the pairs into the graph of `model`, in place; see `quantize`."""
     import onnx
 
-    shared_scales.check_kinds(unify)
+    made = plan(model, ranges, keep_float, unify)
     graph = model.graph
-    known = g.weights(graph)
-    nodes = [node for node in graph.node if node.op_type in LAYERS or fused_step.is_step(node)]
-    names = [node.name for node in nodes]
-    for name in keep_float:
-        if name not in names:
-            raise UsageError("no layer or fused step of that name", name, nearest(name, names))
-    chosen = [node for node in nodes if node.name not in keep_float]
-    steps = [node for node in chosen if fused_step.is_step(node)]
-    layers = [node for node in chosen if _has_weights(node, known)]
-    around = [tensor for step in steps for tensor in (*step.input, *step.output)]
-    tensors = list(dict.fromkeys([*(node.input[0] for node in layers), *around]))
-    scales = _put_scales(graph, ranges, shared_scales.leaders(graph, tensors, steps, unify))
-    head = _quantize_weights(graph, layers, weight_bits)
-    _quantize_tensors(graph, scales, head)
+    for leader, scale in made.scales.items():
+        g.put(graph, f"{leader}.scale", scale)
+    done = {node.name for node in (*made.steps, *made.layers)}
+    head = _quantize_weights(graph, made.layers, weight_bits)
+    _quantize_tensors(graph, {tensor: f"{leader}.scale" for tensor, leader in made.leader.items()}, head)
     g.prune(model)
     onnx.checker.check_model(model, full_check=True)
-    done = {node.name for node in (*steps, *layers)}
+    names = made.names
     return Quantized(tuple(name for name in names if name in done), tuple(name for name in names if name not in done))
 
 
@@ -148,16 +186,19 @@ def _has_weights(node: onnx.NodeProto, known: Collection[str]) -> bool:
     return node.op_type == "Conv" or (g.attribute(node, "transB", 0) == 1 and g.attribute(node, "transA", 0) == 0)
 
 
-def _put_scales(graph: onnx.GraphProto, ranges: Ranges, leader: Mapping[str, str]) -> dict[str, str]:
-    """Add the activations' scales; returns {tensor: name of its scale}. Tensors with one leader share one."""
+def _scales(ranges: Ranges, leader: Mapping[str, str]) -> dict[str, np.float32]:
+    """The scale of each leader: what holds all of its tensors."""
     largest: dict[str, float] = {}
     for tensor, group in leader.items():
         if tensor not in ranges.tensors:
             raise ModelError("the ranges lack a tensor", tensor, "Run edgeseg calibrate again")
         largest[group] = max(largest.get(group, 0.0), *(abs(value) for value in ranges.tensors[tensor]))
-    for group, value in largest.items():
-        g.put(graph, f"{group}.scale", np.maximum(np.float32(value / ACTIVATION_LEVELS), _SMALLEST))
-    return {tensor: f"{group}.scale" for tensor, group in leader.items()}
+    return {group: np.maximum(np.float32(value / ACTIVATION_LEVELS), _SMALLEST) for group, value in largest.items()}
+
+
+def weight_levels(depthwise: bool, bits: int = WEIGHT_BITS) -> int:
+    """Levels either way of a layer's weights."""
+    return 127 if depthwise else int(2 ** (bits - 1)) - 1
 
 
 def _quantize_weights(graph: onnx.GraphProto, nodes: Iterable[onnx.NodeProto], bits: int) -> list[onnx.NodeProto]:
@@ -169,7 +210,7 @@ def _quantize_weights(graph: onnx.GraphProto, nodes: Iterable[onnx.NodeProto], b
         name = node.input[1]
         if name not in made:
             weight = g.array(known[name]).astype(np.float64)
-            levels = 127 if weight.shape[1] == 1 and g.attribute(node, "group", 1) > 1 else 2 ** (bits - 1) - 1
+            levels = weight_levels(weight.shape[1] == 1 and g.attribute(node, "group", 1) > 1, bits)
             flat = weight.reshape(len(weight), -1)
             scale = np.maximum((np.abs(flat).max(axis=1) / levels).astype(np.float32), _SMALLEST)
             steps = np.clip(np.rint(flat / scale[:, None]), -levels, levels).astype(np.int8).reshape(weight.shape)
