@@ -93,7 +93,7 @@ def quantize(
     result = rewrite(model, ranges, keep_float, weight_bits, unify)
     if pictures:
         correct_biases(reference, model, pictures)
-    note = {
+    note: dict[str, object] = {
         "method": ranges.method,
         "frames": len(ranges.frames.get("sha256", ())),
         "fingerprint": ranges.fingerprint,
@@ -102,6 +102,10 @@ def quantize(
         "kept_float": list(result.kept_float),
         "biases_corrected_on": len(pictures),
     }
+    if set(unify) != set(shared_scales.DEFAULT):
+        note["shared_scales"] = sorted(unify)
+    if ranges.frames.get("drawn"):
+        note["drawn"] = True
     origin = dict(manifest.origin) | {"quantization": note}
     _relabel(model, dataclasses.replace(manifest, precision="int8", origin=origin))
     with written_aside(Path(out)) as part:

@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--frames",
         required=True,
         metavar="SOURCE",
-        help="pictures like the camera's: a folder, a clip, demo, or the camera itself (0, /dev/video0)",
+        help="pictures like the camera's: a folder, a clip, demo, or the camera itself (0, rtsp://...)",
     )
     parser.add_argument("-o", "--out", required=True, type=Path, metavar="RANGES.json", help="the table to write")
     parser.add_argument(
@@ -124,7 +124,7 @@ def observe_source(args: argparse.Namespace, source: Source, observe: Callable[[
     with source:
         for option, value in (("--split", args.split), ("--seed", args.seed)):
             if value is not None:
-                raise UsageError(f"{option} is for files", f"{args.frames} runs on", "Leave it out")
+                raise UsageError(f"{option} is for files", f"{source.name} runs on", "Leave it out")
         frames = LiveFrames(source, args.stride, args.count, args.drawn)
         with Signals(then=source.close) as signals:
             try:

@@ -94,9 +94,13 @@ def check_options(args: argparse.Namespace) -> None:
 
 def train_on(args: argparse.Namespace, ranges: Ranges, out: Path) -> Ranges:
     """Write the fp32 file that was trained for int8; its ranges."""
+    from edgeseg.data.folder import list_samples
     from edgeseg.runtime.notices import info
     from edgeseg.train.qat import RATE, STEPS, train_for_int8
 
+    if args.max_drop is not None:
+        # What is measured on later must be there: better missed now than after the training.
+        list_samples(args.data, args.split)
     steps, rate = args.qat_steps or STEPS, RATE if args.qat_rate is None else args.qat_rate
     info(f"training {args.model} for int8: {steps} steps on {args.data}")
     return train_for_int8(

@@ -47,7 +47,7 @@ class Rounding:
                 layer.__class__ = _RoundedConv
             layer.weight_levels = levels  # type: ignore[assignment]
         for name, step in self.outputs.items():
-            network.get_submodule(name).register_forward_hook(_RoundOutput(step))
+            network.get_submodule(name).register_forward_hook(RoundOutput(step))
         for name, step in self.inputs.items():
             network.get_submodule(name).register_forward_pre_hook(_RoundInputs(step))
 
@@ -142,7 +142,7 @@ def _known(name: str, sources: Mapping[str, Any]) -> None:
 
 
 class _RoundedConv(nn.Conv2d):
-    """A convolution on rounded weights. A class, so that a copied network brings its rounding along."""
+    """A convolution on rounded weights."""
 
     weight_levels: int
 
@@ -151,11 +151,9 @@ class _RoundedConv(nn.Conv2d):
         return result
 
 
-def _rounded(values: Tensor, step: float) -> Tensor:
-    return torch.fake_quantize_per_tensor_affine(values, step, 0, -LEVELS - 1, LEVELS)
+class RoundOutput:
+    """A forward hook that rounds a module's output to steps of int8. A class, so that a copied network keeps it."""
 
-
-class _RoundOutput:
     def __init__(self, step: float) -> None:
         self.step = step
 
@@ -169,3 +167,7 @@ class _RoundInputs:
 
     def __call__(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         return tuple(_rounded(value, self.step) for value in inputs)
+
+
+def _rounded(values: Tensor, step: float) -> Tensor:
+    return torch.fake_quantize_per_tensor_affine(values, step, 0, -LEVELS - 1, LEVELS)
