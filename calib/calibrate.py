@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgeseg.calib.frames import FrameSet
+from edgeseg.calib.frames import Frames, FrameSet
 from edgeseg.calib.model_file import read_float_model
 from edgeseg.calib.observers import METHODS, MinMax
 from edgeseg.calib.ranges import Ranges, file_sha256
@@ -24,7 +24,7 @@ STEP_OP = ("edgeseg", "UpsampleCropConcat")
 
 def calibrate(
     model_path: Path | str,
-    frames: FrameSet | Path | str,
+    frames: Frames | Path | str,
     method: str = DEFAULT_METHOD,
     out: Path | str | None = None,
     on_frame: Callable[[int], None] | None = None,
@@ -33,7 +33,7 @@ def calibrate(
 
     Args:
         model_path: a file by `edgeseg export`, fp32.
-        frames: folder or clip, or a `FrameSet` that says more.
+        frames: folder or clip; a `FrameSet` that says more, or `LiveFrames` of an open source.
         method: "minmax", "moving-average", "percentile", "entropy" or "mse".
         out: JSON file for the table; not written when None.
         on_frame: called after each frame with the number of frames so far.
@@ -45,7 +45,7 @@ def calibrate(
     """
     if method not in METHODS:
         raise UsageError("unknown calibration method", method, nearest(method, METHODS))
-    frames = frames if isinstance(frames, FrameSet) else FrameSet(Path(frames))
+    frames = FrameSet(Path(frames)) if isinstance(frames, (str, Path)) else frames
     model, manifest = read_float_model(model_path)
     observers: dict[str, MinMax] = {name: METHODS[method]() for name in wanted_tensors(model)}
     if not observers:
@@ -62,7 +62,8 @@ def calibrate(
     for name, (low, high) in tensors.items():
         if not (math.isfinite(low) and math.isfinite(high)):
             raise ModelError("a tensor is not finite", f"{name} of {model_path}", "Check the training run's weights")
-    ranges = Ranges(tensors, method, file_sha256(model_path), manifest.name, _describe(frames, hashes), _version())
+    about = frames.describe() | {"count": len(hashes), "sha256": hashes}
+    ranges = Ranges(tensors, method, file_sha256(model_path), manifest.name, about, _version())
     if out is not None:
         ranges.save(out)
     return ranges
@@ -77,17 +78,6 @@ def wanted_tensors(model: onnx.ModelProto) -> list[str]:
         elif (node.domain, node.op_type) == STEP_OP:
             names += [*node.input, *node.output]
     return list(dict.fromkeys(names))
-
-
-def _describe(frames: FrameSet, hashes: list[str]) -> dict[str, object]:
-    return {
-        "source": str(frames.source),
-        "split": frames.split,
-        "stride": frames.stride,
-        "count": len(hashes),
-        "seed": frames.seed,
-        "sha256": hashes,
-    }
 
 
 def _version() -> str:

@@ -1,13 +1,16 @@
-"""Pictures to calibrate with, from a folder or a clip, fed through the runtime's own preprocessing and hashed."""
+"""Pictures to calibrate with, from a folder or a clip, fed through the runtime's own preprocessing and hashed.
+
+`edgeseg.calib.live` has those of a camera.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +22,21 @@ from edgeseg.manifest import Manifest
 from edgeseg.types import Image
 
 DEFAULT_COUNT = 128
+# Input `image`, uint8 [1, H, W, 3], and the sha256 of its bytes.
+Prepared = tuple[npt.NDArray[np.uint8], str]
 _T = TypeVar("_T")
+
+
+class Frames(Protocol):
+    """Where calibration gets its pictures: a `FrameSet`, or `edgeseg.calib.live.LiveFrames`."""
+
+    def inputs(self, manifest: Manifest) -> Iterator[Prepared]:
+        """Each picture as a model of that manifest takes it, in order of place."""
+        ...
+
+    def describe(self) -> dict[str, object]:
+        """What the table of ranges keeps of it, besides the hashes: plain values by name."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,22 +58,19 @@ class FrameSet:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for key, value in (("stride", self.stride), ("count", self.count)):
-            if value is not None and value < 1:
-                raise UsageError(f"{key} of the calibration frames is too small", value, "Give at least 1")
+        check_amounts(self.stride, self.count)
 
-    def inputs(self, manifest: Manifest) -> Iterator[tuple[npt.NDArray[np.uint8], str]]:
+    def inputs(self, manifest: Manifest) -> Iterator[Prepared]:
         """(input `image` uint8 [1, H, W, 3], sha256 of its bytes) of each picture, in order of place.
 
         Raises:
             InputError: the source is missing, empty or cannot be read.
         """
-        from edgeseg.runtime.preprocess import Preprocessor
+        return prepare(self.images(), manifest)
 
-        preprocess = Preprocessor(manifest)
-        for image in self.images():
-            picture = preprocess(image)[0]
-            yield picture, hashlib.sha256(np.ascontiguousarray(picture).tobytes()).hexdigest()
+    def describe(self) -> dict[str, object]:
+        """What the table of ranges keeps of this, besides the hashes."""
+        return {"source": str(self.source), "split": self.split, "stride": self.stride, "seed": self.seed}
 
     def images(self) -> Iterator[Image]:
         """The pictures themselves, uint8 [H, W, 3] BGR, in order of place; errors as `inputs`."""
@@ -75,6 +89,23 @@ class FrameSet:
         for number, image in enumerate(_decode(self.source, wanted)):
             if image is not None and number in wanted:
                 yield image
+
+
+def check_amounts(stride: int, count: int | None) -> None:
+    """UsageError where one of them is below 1."""
+    for key, value in (("stride", stride), ("count", count)):
+        if value is not None and value < 1:
+            raise UsageError(f"{key} of the calibration frames is too small", value, "Give at least 1")
+
+
+def prepare(images: Iterable[Image], manifest: Manifest) -> Iterator[Prepared]:
+    """Each picture, uint8 [H, W, 3] BGR, through the runtime's preprocessing, with its hash."""
+    from edgeseg.runtime.preprocess import Preprocessor
+
+    preprocess = Preprocessor(manifest)
+    for image in images:
+        picture = preprocess(image)[0]
+        yield picture, hashlib.sha256(np.ascontiguousarray(picture).tobytes()).hexdigest()
 
 
 def sample(items: Sequence[_T], count: int | None, seed: int) -> list[_T]:

@@ -24,7 +24,8 @@ class Ranges:
         method: the observer's name.
         model_sha256: of the model file that was observed.
         model_name: as its manifest says.
-        frames: where they came from: source, split, stride, count, seed, and `sha256`, one a frame.
+        frames: where they came from: source, split, stride, count, seed, and `sha256`, one a frame; `live` for a source
+            that was not a file, `drawn` where its pictures were drawn.
         edgeseg_version: of the edgeseg that wrote the table.
     """
 

@@ -7,7 +7,9 @@
 
 Convolutions and linear layers only; everything between them stays float. Activations have one scale a tensor, weights
 one an output channel, all zero points are 0, scales and biases are float32. A pair stands behind the activation
-function, never between it and its layer, and every reader of a quantized tensor reads the same dequantized values.
+function, never between it and its layer, and every reader of a quantized tensor reads the same dequantized values: so
+the map that a residual sum adds is rounded once, and what it is added to comes in float from its convolution, with
+which runtimes fuse the sum. `edgeseg.export.shared_scales` says which tensors share a scale, and what that saves.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from edgeseg.calib.calibrate import LAYERS
 from edgeseg.calib.model_file import read_float_model
 from edgeseg.calib.ranges import Ranges
 from edgeseg.errors import ModelError, UsageError, nearest
-from edgeseg.export import fold, fused_step
+from edgeseg.export import fold, fused_step, shared_scales
 from edgeseg.export import graph as g
 from edgeseg.export.bias_correction import correct_biases
 from edgeseg.export.to_onnx import save, written_aside
@@ -63,6 +65,7 @@ def quantize(
     keep_float: Collection[str] = (),
     weight_bits: int = WEIGHT_BITS,
     pictures: Sequence[npt.NDArray[np.uint8]] = (),
+    unify: Collection[str] = shared_scales.DEFAULT,
 ) -> Quantized:
     """Write the int8 file of an fp32 file.
 
@@ -74,9 +77,10 @@ def quantize(
         weight_bits: 7 keeps dense convolutions exact on CPUs without VNNI; 8 is a little finer where the file only
             meets VNNI, Arm or a GPU. Depthwise weights always have 8.
         pictures: inputs, uint8 [1, H, W, 3] each, to correct the biases on; without them biases stay as they are.
+        unify: around what else than fused steps one scale is shared: "concat", "residual"; see `shared_scales`.
 
     Raises:
-        UsageError: a name in `keep_float` that is no such node, or other bits.
+        UsageError: a name in `keep_float` that is no such node, other bits, or another word in `unify`.
         InputError, OutputError: a file cannot be read or written.
         ModelError: no edgeseg model, not fp32, or the ranges are stale or foreign.
     """
@@ -86,10 +90,10 @@ def quantize(
         raise UsageError("weight bits not supported", weight_bits, "Use 8, or 7")
     ranges.check(model_path)
     reference = type(model).FromString(model.SerializeToString())
-    result = rewrite(model, ranges, keep_float, weight_bits)
+    result = rewrite(model, ranges, keep_float, weight_bits, unify)
     if pictures:
         correct_biases(reference, model, pictures)
-    note = {
+    note: dict[str, object] = {
         "method": ranges.method,
         "frames": len(ranges.frames.get("sha256", ())),
         "fingerprint": ranges.fingerprint,
@@ -98,6 +102,10 @@ def quantize(
         "kept_float": list(result.kept_float),
         "biases_corrected_on": len(pictures),
     }
+    if set(unify) != set(shared_scales.DEFAULT):
+        note["shared_scales"] = sorted(unify)
+    if ranges.frames.get("drawn"):
+        note["drawn"] = True
     origin = dict(manifest.origin) | {"quantization": note}
     _relabel(model, dataclasses.replace(manifest, precision="int8", origin=origin))
     with written_aside(Path(out)) as part:
@@ -105,30 +113,73 @@ def quantize(
     return result
 
 
-def rewrite(
-    model: onnx.ModelProto, ranges: Ranges, keep_float: Collection[str] = (), weight_bits: int = WEIGHT_BITS
-) -> Quantized:
-    """Put the pairs into the graph of `model`, in place; see `quantize`."""
-    import onnx
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What becomes int8, and in which steps.
 
+    Attributes:
+        names: of all convolutions, linear layers and fused steps, in the order of the graph.
+        layers: the nodes of convolutions and linear layers that work on int8.
+        steps: the nodes of fused steps that do.
+        leader: for each tensor that becomes int8 the one whose scale it takes.
+        scales: scale of each leader.
+    """
+
+    names: tuple[str, ...]
+    layers: tuple[onnx.NodeProto, ...]
+    steps: tuple[onnx.NodeProto, ...]
+    leader: Mapping[str, str]
+    scales: Mapping[str, np.float32]
+
+    def scale(self, tensor: str) -> float:
+        """The scale of a tensor that becomes int8."""
+        return float(self.scales[self.leader[tensor]])
+
+
+def plan(
+    model: onnx.ModelProto,
+    ranges: Ranges,
+    keep_float: Collection[str] = (),
+    unify: Collection[str] = shared_scales.DEFAULT,
+) -> Plan:
+    """What `rewrite` would do to a float model; errors as `quantize`."""
+    shared_scales.check_kinds(unify)
     graph = model.graph
     known = g.weights(graph)
     nodes = [node for node in graph.node if node.op_type in LAYERS or fused_step.is_step(node)]
-    names = [node.name for node in nodes]
+    names = tuple(node.name for node in nodes)
     for name in keep_float:
         if name not in names:
             raise UsageError("no layer or fused step of that name", name, nearest(name, names))
     chosen = [node for node in nodes if node.name not in keep_float]
-    steps = [node for node in chosen if fused_step.is_step(node)]
-    layers = [node for node in chosen if _has_weights(node, known)]
+    steps = tuple(node for node in chosen if fused_step.is_step(node))
+    layers = tuple(node for node in chosen if _has_weights(node, known))
     around = [tensor for step in steps for tensor in (*step.input, *step.output)]
     tensors = list(dict.fromkeys([*(node.input[0] for node in layers), *around]))
-    scales = _put_scales(graph, ranges, tensors, steps)
-    head = _quantize_weights(graph, layers, weight_bits)
-    _quantize_tensors(graph, scales, head)
+    leader = shared_scales.leaders(graph, tensors, steps, unify)
+    return Plan(names, layers, steps, leader, _scales(ranges, leader))
+
+
+def rewrite(
+    model: onnx.ModelProto,
+    ranges: Ranges,
+    keep_float: Collection[str] = (),
+    weight_bits: int = WEIGHT_BITS,
+    unify: Collection[str] = shared_scales.DEFAULT,
+) -> Quantized:
+    """Put the pairs into the graph of `model`, in place; see `quantize`."""
+    import onnx
+
+    made = plan(model, ranges, keep_float, unify)
+    graph = model.graph
+    for leader, scale in made.scales.items():
+        g.put(graph, f"{leader}.scale", scale)
+    done = {node.name for node in (*made.steps, *made.layers)}
+    head = _quantize_weights(graph, made.layers, weight_bits)
+    _quantize_tensors(graph, {tensor: f"{leader}.scale" for tensor, leader in made.leader.items()}, head)
     g.prune(model)
     onnx.checker.check_model(model, full_check=True)
-    done = {node.name for node in (*steps, *layers)}
+    names = made.names
     return Quantized(tuple(name for name in names if name in done), tuple(name for name in names if name not in done))
 
 
@@ -139,29 +190,19 @@ def _has_weights(node: onnx.NodeProto, known: Collection[str]) -> bool:
     return node.op_type == "Conv" or (g.attribute(node, "transB", 0) == 1 and g.attribute(node, "transA", 0) == 0)
 
 
-def _put_scales(
-    graph: onnx.GraphProto, ranges: Ranges, tensors: list[str], steps: Iterable[onnx.NodeProto]
-) -> dict[str, str]:
-    """Add the activations' scales; returns {tensor: name of its scale}. Tensors around a fused step share one."""
-    leader = {tensor: tensor for tensor in tensors}
-
-    def find(tensor: str) -> str:
-        while leader[tensor] != tensor:
-            tensor = leader[tensor]
-        return tensor
-
-    for step in steps:
-        for other in (*step.input, *step.output):
-            leader[find(other)] = find(step.input[0])
+def _scales(ranges: Ranges, leader: Mapping[str, str]) -> dict[str, np.float32]:
+    """The scale of each leader: what holds all of its tensors."""
     largest: dict[str, float] = {}
-    for tensor in tensors:
+    for tensor, group in leader.items():
         if tensor not in ranges.tensors:
             raise ModelError("the ranges lack a tensor", tensor, "Run edgeseg calibrate again")
-        group = find(tensor)
         largest[group] = max(largest.get(group, 0.0), *(abs(value) for value in ranges.tensors[tensor]))
-    for group, value in largest.items():
-        g.put(graph, f"{group}.scale", np.maximum(np.float32(value / ACTIVATION_LEVELS), _SMALLEST))
-    return {tensor: f"{find(tensor)}.scale" for tensor in tensors}
+    return {group: np.maximum(np.float32(value / ACTIVATION_LEVELS), _SMALLEST) for group, value in largest.items()}
+
+
+def weight_levels(depthwise: bool, bits: int = WEIGHT_BITS) -> int:
+    """Levels either way of a layer's weights."""
+    return 127 if depthwise else int(2 ** (bits - 1)) - 1
 
 
 def _quantize_weights(graph: onnx.GraphProto, nodes: Iterable[onnx.NodeProto], bits: int) -> list[onnx.NodeProto]:
@@ -173,7 +214,7 @@ def _quantize_weights(graph: onnx.GraphProto, nodes: Iterable[onnx.NodeProto], b
         name = node.input[1]
         if name not in made:
             weight = g.array(known[name]).astype(np.float64)
-            levels = 127 if weight.shape[1] == 1 and g.attribute(node, "group", 1) > 1 else 2 ** (bits - 1) - 1
+            levels = weight_levels(weight.shape[1] == 1 and g.attribute(node, "group", 1) > 1, bits)
             flat = weight.reshape(len(weight), -1)
             scale = np.maximum((np.abs(flat).max(axis=1) / levels).astype(np.float32), _SMALLEST)
             steps = np.clip(np.rint(flat / scale[:, None]), -levels, levels).astype(np.int8).reshape(weight.shape)

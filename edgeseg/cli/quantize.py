@@ -1,4 +1,4 @@
-"""`edgeseg quantize`: an fp32 file and its ranges as one int8 file, and what that costs in accuracy."""
+"""`edgeseg quantize`: an fp32 file and its ranges as one int8 file, what that costs, and ways to make it cost less."""
 
 from __future__ import annotations
 
@@ -11,18 +11,20 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from edgeseg.calib.ranges import Ranges
     from edgeseg.export.quantize import Quantized
     from edgeseg.export.sensitivity import Limited
 
 HELP = "write the int8 file of an fp32 file and its ranges"
-EXAMPLE = "edgeseg quantize model.onnx --ranges ranges.json -o model.int8.onnx --max-drop 0.5 --data DIR --split val"
+EXAMPLE = """edgeseg quantize model.onnx --ranges ranges.json -o model.int8.onnx --max-drop 0.5 --data DIR --split val
+  edgeseg quantize model.onnx --ranges ranges.json -o model.int8.onnx --qat --data DIR"""
 # Pictures of the split on which each layer is measured by itself.
 SWEPT_ON = 64
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `quantize`."""
-    from edgeseg.cli.arguments import add_json, names, number
+    from edgeseg.cli.arguments import add_json, names, number, whole
 
     parser.add_argument("model", type=Path, metavar="MODEL.onnx", help="the fp32 file that was calibrated")
     parser.add_argument("--ranges", required=True, type=Path, metavar="RANGES.json", help="by edgeseg calibrate")
@@ -35,34 +37,91 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="POINTS",
         help="measure on --data; leave the costliest layers in float until no more is lost, or exit code 5",
     )
-    parser.add_argument("--data", type=Path, metavar="DIR", help="pictures and masks to measure the drop on")
-    parser.add_argument("--split", default="val", metavar="NAME", help="of that data (default val)")
+    parser.add_argument(
+        "--qat",
+        action="store_true",
+        help="train on for a short time on rounded values, on the train split of --data; the ranges stay",
+    )
+    parser.add_argument("--qat-steps", type=whole("number of steps", 1), metavar="N", help="of --qat (default 300)")
+    parser.add_argument("--qat-rate", type=number("rate", 0, 1), metavar="R", help="learning rate (default 0.0002)")
+    parser.add_argument("--qat-seed", type=whole("seed", 0), metavar="N", help="of its samples (default 0)")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="pictures and masks to measure or train on")
+    parser.add_argument("--split", default="val", metavar="NAME", help="of that data, to measure on (default val)")
     add_json(parser)
 
 
 def handle(args: argparse.Namespace) -> int:
-    """Quantize, and measure where asked to."""
-    import dataclasses
+    """Quantize; train before and measure after where asked to."""
+    import tempfile
 
-    from edgeseg.cli.output import check_target, text_stream, write_json
-    from edgeseg.errors import LimitError, UsageError
-    from edgeseg.export.quantize import quantize
+    from edgeseg.calib.ranges import Ranges
+    from edgeseg.cli.output import check_target
+    from edgeseg.runtime.notices import warn
+
+    check_options(args)
+    check_target(args.out)
+    check_target(args.json)
+    ranges = Ranges.load(args.ranges)
+    if ranges.frames.get("drawn"):
+        warn("the ranges are those of drawn pictures: a camera's will be others")
+    if not args.qat:
+        return quantize_and_measure(args, args.model, ranges)
+    with tempfile.TemporaryDirectory() as folder:
+        trained = Path(folder) / "trained.onnx"
+        return quantize_and_measure(args, trained, train_on(args, ranges, trained))
+
+
+def check_options(args: argparse.Namespace) -> None:
+    """UsageError for options that miss or exclude each other."""
+    from edgeseg.errors import UsageError
     from edgeseg.runtime.segmenter import manifest_of
 
-    if (args.max_drop is None) != (args.data is None):
-        missing = "--data" if args.data is None else "--max-drop"
-        raise UsageError("--max-drop and --data belong together, missing is", missing, "Give both or neither")
+    if args.qat and args.data is None:
+        raise UsageError("--qat learns from pictures and masks, missing is", "--data", "Give the data set's folder")
+    if not args.qat:
+        for option, value in (("steps", args.qat_steps), ("rate", args.qat_rate), ("seed", args.qat_seed)):
+            if value is not None:
+                raise UsageError("an option of --qat without it", f"--qat-{option}", "Give both or neither")
+        if (args.max_drop is None) != (args.data is None):
+            missing = "--data" if args.data is None else "--max-drop"
+            raise UsageError("--max-drop and --data belong together, missing is", missing, "Give both or neither")
+    if args.qat and args.frames:
+        raise UsageError("--qat learns the biases that --frames corrects", "both", "Leave one of them out")
     if args.frames and manifest_of(args.model).task == "instance":
         todo = "Leave --frames out: what lies behind the regions has other means in int8 than in float"
         raise UsageError("biases of instance models are not corrected", args.model, todo)
-    check_target(args.out)
-    check_target(args.json)
-    pictures = correction_pictures(args.model, args.frames) if args.frames else ()
+
+
+def train_on(args: argparse.Namespace, ranges: Ranges, out: Path) -> Ranges:
+    """Write the fp32 file that was trained for int8; its ranges."""
+    from edgeseg.data.folder import list_samples
+    from edgeseg.runtime.notices import info
+    from edgeseg.train.qat import RATE, STEPS, train_for_int8
+
+    if args.max_drop is not None:
+        # What is measured on later must be there: better missed now than after the training.
+        list_samples(args.data, args.split)
+    steps, rate = args.qat_steps or STEPS, RATE if args.qat_rate is None else args.qat_rate
+    info(f"training {args.model} for int8: {steps} steps on {args.data}")
+    return train_for_int8(
+        args.model, ranges, args.data, out, steps, rate, args.qat_seed or 0, keep_float=args.keep_float
+    )
+
+
+def quantize_and_measure(args: argparse.Namespace, model: Path, ranges: Ranges) -> int:
+    """Write the int8 file of `model`, which is the user's or what was trained of it, and say what it costs."""
+    import dataclasses
+
+    from edgeseg.cli.output import text_stream, write_json
+    from edgeseg.errors import LimitError
+    from edgeseg.export.quantize import quantize
+
+    pictures = correction_pictures(model, args.frames) if args.frames else ()
 
     def make(more: Collection[str]) -> Quantized:
-        return quantize(args.model, args.ranges, args.out, [*args.keep_float, *more], pictures=pictures)
+        return quantize(model, ranges, args.out, [*args.keep_float, *more], pictures=pictures)
 
-    limited = hold_limit(args, make) if args.data is not None else None
+    limited = hold_limit(args, make, model, ranges) if args.max_drop is not None else None
     result = limited.made if limited else make(())
     figures = {"file": str(args.out), "size_bytes": args.out.stat().st_size, **dataclasses.asdict(result)}
     lines = [
@@ -78,16 +137,19 @@ def handle(args: argparse.Namespace) -> int:
     write_json(figures, args.json)
     print("\n".join(lines), file=text_stream(args.json))
     if limited and limited.drop_points > args.max_drop:
-        todo = "Calibrate on more or other frames, or train on rounded values (int8_from in the recipe)"
+        todo = "Calibrate on more or other frames, or add --qat"
+        if args.qat:
+            todo = "Calibrate on more or other frames, or give --qat-steps more"
         raise LimitError(f"int8 loses more than {args.max_drop:g} points", f"{limited.drop_points:.2f}", todo)
     return 0
 
 
-def hold_limit(args: argparse.Namespace, make: Callable[[Collection[str]], Quantized]) -> Limited:
-    """Quantize until the limit holds; see `edgeseg.export.sensitivity.limit_drop`."""
+def hold_limit(
+    args: argparse.Namespace, make: Callable[[Collection[str]], Quantized], model: Path, ranges: Ranges
+) -> Limited:
+    """Quantize until the limit holds, against the user's file; see `edgeseg.export.sensitivity.limit_drop`."""
     from functools import partial
 
-    from edgeseg.calib.ranges import Ranges
     from edgeseg.export.sensitivity import LayerDrop, fingerprint, limit_drop, sweep_layers
     from edgeseg.runtime.notices import Progress
 
@@ -96,8 +158,8 @@ def hold_limit(args: argparse.Namespace, make: Callable[[Collection[str]], Quant
     def sweep(layers: Sequence[str]) -> list[LayerDrop]:
         quick = partial(score, data=args.data, split=args.split, count=SWEPT_ON)
         return sweep_layers(
-            args.model,
-            Ranges.load(args.ranges),
+            model,
+            ranges,
             layers,
             quick,
             fingerprint(args.data, args.split, SWEPT_ON),

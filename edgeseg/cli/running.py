@@ -8,7 +8,7 @@ import dataclasses
 import os
 import signal
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,10 +33,14 @@ class Signals:
     A thread of its own reads them from a pipe that the interpreter writes to: the second one must work, too, while the
     main thread hangs in foreign code, where Python runs no handlers. Outside the main thread, where handlers cannot be
     set, it does nothing.
+
+    Args:
+        then: called in that thread at the first signal, to end what the main thread waits for.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, then: Callable[[], object] = lambda: None) -> None:
         self.stopped = threading.Event()
+        self._then = then
         self._undo = contextlib.ExitStack()
 
     def __enter__(self) -> Signals:
@@ -67,6 +71,7 @@ class Signals:
                 os.write(2, b"error: aborted by a second signal. Outputs may be incomplete.\n")
                 os._exit(128 + received[0])
             self.stopped.set()
+            self._then()
 
 
 class OnlyClasses:

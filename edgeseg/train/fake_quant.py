@@ -21,6 +21,7 @@ from edgeseg.export.quantize import WEIGHT_BITS
 from edgeseg.models.blocks import ConvNormAct, InvertedResidual, freeze_norms
 from edgeseg.models.encoders.base import PadEven
 from edgeseg.models.ops import UpsampleCropConcat
+from edgeseg.train.rounding import RoundOutput
 
 METHOD = "mse"
 # As in `export.quantize`: depthwise weights have eight bits whatever the others have.
@@ -42,7 +43,7 @@ def simulate_int8(network: nn.Module, scales: Mapping[str, float]) -> None:
             layer.weight_levels = DEPTHWISE_LEVELS if depthwise else DENSE_LEVELS
     for name, module in rounded_modules(network):
         if name in scales:
-            module.register_forward_hook(_Round(scales[name]))
+            module.register_forward_hook(RoundOutput(scales[name]))
 
 
 def check_rounds(network: nn.Module) -> None:
@@ -55,7 +56,7 @@ def check_rounds(network: nn.Module) -> None:
     ]
     if left:
         seen = f"{len(left)} convolutions would stay in float, {left[0]} the first"
-        raise UsageError("int8_from cannot train this network", seen, "Leave int8_from out, or take efficientnet_lite0")
+        raise UsageError("int8_from cannot train this network", seen, "Leave it out and take edgeseg quantize --qat")
 
 
 @torch.no_grad()
@@ -107,16 +108,6 @@ def rounded_modules(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
         acts = isinstance(module, ConvNormAct) and len(module) == 3
         if acts or isinstance(module, (InvertedResidual, UpsampleCropConcat, PadEven)):
             yield name, module
-
-
-class _Round:
-    """A forward hook that rounds a module's output. A class, so that a copied network brings its own along."""
-
-    def __init__(self, scale: float) -> None:
-        self.scale = scale
-
-    def __call__(self, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        return torch.fake_quantize_per_tensor_affine(output, self.scale, 0, -LEVELS - 1, LEVELS)
 
 
 def _find(group: Mapping[str, str], name: str) -> str:

@@ -23,6 +23,7 @@ from edgeseg.train.optimizer import make_optimizer, rate_factor, set_rate
 from edgeseg.train.parallel import join_group
 from edgeseg.train.pictures import draw_curves
 from edgeseg.train.recipe import Recipe
+from edgeseg.train.rounding import Rounding
 from edgeseg.train.start import pictures, start
 from edgeseg.train.task import make_task
 
@@ -41,6 +42,8 @@ class Run:
         out: the run's folder; a checkpoint in it is resumed.
         initial: the network to start from instead of `encoder_weights`, as `init` of the recipe asks for.
         teachers: the networks whose probabilities are learned too, as `teachers` of the recipe asks for.
+        rounding: where to round from the first step on, instead of what `int8_from` would choose; such a run cannot be
+            resumed.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class Run:
         out: Path,
         initial: Network | None = None,
         teachers: Sequence[SemanticNetwork] = (),
+        rounding: Rounding | None = None,
     ) -> None:
         self.recipe, self.data, self.out = recipe, data, out
         self.group = join_group()
@@ -77,6 +81,10 @@ class Run:
             check_rounds(self.network)
         if body is not None and body.get("int8_scales"):
             self._simulate_int8(body["int8_scales"])
+        if rounding is not None:
+            self.int8_scales = dict(rounding.outputs)
+            for network in (self.network, self.average.network):
+                rounding.apply(network)
 
     def _resume(self, body: dict[str, Any]) -> None:
         self.network.load_state_dict(body["network"])

@@ -55,11 +55,13 @@ def lively(model: nn.Module, seed: int = 0) -> nn.Module:
     return model.eval()
 
 
-def run_onnxruntime(model: Any, feeds: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
-    """Outputs of an ONNX model (ModelProto) by ONNX Runtime."""
+def run_onnxruntime(model: Any, feeds: dict[str, npt.NDArray[Any]], plain: bool = False) -> dict[str, npt.NDArray[Any]]:
+    """Outputs of an ONNX model (ModelProto) by ONNX Runtime; `plain` leaves its optimizer out."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
+    if plain:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads, options.log_severity_level = 1, 4
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     names = [item.name for item in session.get_outputs()]
