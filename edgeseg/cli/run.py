@@ -60,6 +60,7 @@ def handle(args: argparse.Namespace) -> int:
 
     from edgeseg.cli import run_report, running
     from edgeseg.cli.output import check_target, model_line, text_stream, write_json
+    from edgeseg.errors import EdgeSegError
     from edgeseg.runtime.segmenter import open_segmenter
     from edgeseg.runtime.sources import StreamOptions, open_source
     from edgeseg.runtime.sources.resilient import Patience
@@ -79,9 +80,15 @@ def handle(args: argparse.Namespace) -> int:
         pipelines, sinks = running.make_pipelines(args, sources, segmenter, stack)
         runs = pipelines[0] if len(pipelines) == 1 else Streams(pipelines)
         print(model_line(segmenter), file=stream, flush=True)
-        running.supervise(runs, sinks, signals)
+        failure: EdgeSegError | None = None
+        try:
+            running.supervise(runs, sinks, signals)
+        except EdgeSegError as error:  # the figures of what was done are wanted all the same
+            failure = error
     figures = runs.stats.to_dict()
-    write_json(run_report.stats_report(figures, sources, segmenter), args.stats)
+    write_json(run_report.stats_report(figures, sources, segmenter, sinks), args.stats)
+    if failure is not None:
+        raise failure
     for source, own in zip(sources, figures.get("streams", [figures]), strict=True):
         run_report.check_source(source, own)
     print(run_report.summary(figures, args), file=stream)

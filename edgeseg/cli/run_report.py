@@ -11,6 +11,7 @@ from edgeseg.cli.running import numbered
 
 if TYPE_CHECKING:
     from edgeseg.runtime.segmenter import Segmenter
+    from edgeseg.runtime.sinks import Sink
     from edgeseg.runtime.sources import Source
 
 SPANS = ("preprocess", "inference", "postprocess", "sinks", "age_taken", "frame_age")
@@ -34,14 +35,18 @@ def check_source(source: Source, figures: Mapping[str, Any]) -> None:
     warn(f"{source.name} broke off after {figures['frames_in']} frames: {source.broken}")
 
 
-def stats_report(figures: Mapping[str, Any], sources: Sequence[Source], segmenter: Segmenter) -> dict[str, Any]:
-    """The content of --stats: the figures, and what they were measured on."""
+def stats_report(
+    figures: Mapping[str, Any], sources: Sequence[Source], segmenter: Segmenter, sinks: Sequence[Sink] = ()
+) -> dict[str, Any]:
+    """The content of --stats: the figures, what became of the outputs, and what they were measured on."""
     from edgeseg.cli.output import describe_segmenter
     from edgeseg.machine import describe
+    from edgeseg.runtime.sinks.guarded import Guarded
 
     streams = [{**own, **_health(source)} for own, source in zip(figures.get("streams", ()), sources, strict=False)]
     kept = {"streams": streams} if streams else {"source": sources[0].name, **_health(sources[0])}
-    return {**figures, **kept, **describe_segmenter(segmenter), "machine": describe()}
+    outputs = [{"output": sink.name, **sink.report()} for sink in sinks if isinstance(sink, Guarded)]
+    return {**figures, **kept, "outputs": outputs, **describe_segmenter(segmenter), "machine": describe()}
 
 
 def _health(source: Source) -> dict[str, Any]:

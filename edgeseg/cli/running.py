@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from edgeseg.types import ClassInfo, Result
 
 PROGRESS_EVERY_S = 0.25
+# Kinds of sinks as people call them.
+NAMES = {"JsonLines": "file of JSON lines", "Masks": "folder of masks", "Video": "video", "Window": "window"}
 
 
 class Signals:
@@ -108,6 +110,11 @@ class OnlyClasses:
             sink.close()
 
 
+def _none_left(sinks: Sequence[Sink]) -> bool:
+    """True where all sinks have failed: nothing would come of going on."""
+    return bool(sinks) and all(getattr(sink, "error", None) is not None for sink in sinks)
+
+
 def check_options(args: argparse.Namespace) -> None:
     """Raise UsageError for outputs that get in each other's way, and for a way of smoothing that is none."""
     from edgeseg.errors import UsageError
@@ -137,6 +144,7 @@ def make_pipelines(
     """A pipeline for each source, and all of their sinks, which `stack` closes."""
     from edgeseg.runtime.pipeline import Pipeline
     from edgeseg.runtime.sinks import open_sinks
+    from edgeseg.runtime.sinks.guarded import Guarded
     from edgeseg.runtime.temporal import Smoother
     from edgeseg.runtime.turnstile import Turnstile
 
@@ -145,7 +153,9 @@ def make_pipelines(
     every: list[Sink] = []
     for place, source in enumerate(sources):
         save, masks, jsonl = (numbered(path, place, several) for path in (args.save, args.masks, args.jsonl))
-        sinks: Sequence[Sink] = open_sinks(save, masks, jsonl, args.show, fps=source.fps, live=source.live)
+        opened = open_sinks(save, masks, jsonl, args.show, fps=source.fps, live=source.live)
+        live = source.live and args.policy != "all"
+        sinks: list[Sink] = [Guarded(sink, NAMES[type(sink).__name__], live) for sink in opened]
         for sink in sinks:
             stack.callback(sink.close)
         every += sinks
@@ -170,7 +180,7 @@ def supervise(pipeline: Pipeline | Streams, sinks: Sequence[Sink], signals: Sign
     pipeline.start()
     try:
         while not pipeline.wait(PROGRESS_EVERY_S):
-            if signals.stopped.is_set() or wants_stop(sinks):
+            if signals.stopped.is_set() or wants_stop(sinks) or _none_left(sinks):
                 pipeline.stop()
             progress.show(run_report.progress_line(pipeline.stats.counts()))
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection
 from fractions import Fraction
 from pathlib import Path
@@ -110,9 +111,10 @@ class Video:
             try:
                 self._encode(None)
             finally:
-                self._container.close()
-            if self._failed:
-                return
+                # A second complaint about what failed before is no news.
+                with contextlib.suppress(*((OSError, av.FFmpegError) if self._failed else ())):
+                    self._container.close()
+            # What was written before a failure is kept under its name: fragments play without an end.
             if self._last_tick < 0:
                 self._aside.unlink(missing_ok=True)
             else:
