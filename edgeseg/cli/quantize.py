@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="train on for a short time on rounded values, on the train split of --data; the ranges stay",
     )
     parser.add_argument("--qat-steps", type=whole("number of steps", 1), metavar="N", help="of --qat (default 300)")
-    parser.add_argument("--qat-rate", type=number("rate", 0, 1), metavar="R", help="learning rate (default 0.0002)")
+    parser.add_argument("--qat-rate", type=number("rate", 0, 1), metavar="R", help="learning rate (default 0.00005)")
     parser.add_argument("--qat-seed", type=whole("seed", 0), metavar="N", help="of its samples (default 0)")
     parser.add_argument("--data", type=Path, metavar="DIR", help="pictures and masks to measure or train on")
     parser.add_argument("--split", default="val", metavar="NAME", help="of that data, to measure on (default val)")

@@ -5,8 +5,11 @@
 
 The ranges stay as they were calibrated: the network learns to live with exactly these steps, and steps chosen anew
 would be others. What lies beyond a range is cut off in training as in the file. Loss and samples are those of the
-recipe that the file was trained by, where it says so. The norms keep their statistics; the rate is small and the
-average of the weights is what counts, so that a few hundred steps do no harm.
+recipe that the file was trained by, where it says so. The norms keep their statistics, and the average of the weights
+is what counts.
+
+For networks that int8 costs something: one that was trained on rounded values already has nothing to win. The shipped
+`person`, which loses nothing plain, lost 0.10 points on portraits by 150 more steps (0.18 at four times the rate).
 """
 
 from __future__ import annotations
@@ -38,7 +41,7 @@ from edgeseg.train.optimizer import OptimizerConfig
 from edgeseg.train.recipe import NetworkConfig, Phase, Recipe, from_mapping
 from edgeseg.train.rounding import find_rounding
 
-STEPS, RATE, BATCH = 300, 2e-4, 8
+STEPS, RATE, BATCH = 300, 5e-5, 8
 AVERAGE = 0.98
 
 
