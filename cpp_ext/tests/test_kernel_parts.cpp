@@ -111,6 +111,20 @@ void check_refusals() {
   CHECK(upsample_crop_concat(alone, deep, nullptr, output, nullptr) == cudaSuccess);
 }
 
+// Classes 1 and 3 are equal everywhere and above the others: the first of them is the answer, whatever the layout.
+void check_ties() {
+  for (const Layout layout : {Layout::kNCHW, Layout::kNHWC}) {
+    alignas(16) float logits[4 * 6];
+    for (int pixel = 0; pixel < 6; ++pixel)
+      for (int c = 0; c < 4; ++c)
+        logits[layout == Layout::kNCHW ? c * 6 + pixel : pixel * 4 + c] =
+            (c % 2 ? 1.0f : 0.5f) * static_cast<float>(pixel + 1);
+    uint8_t ids[6 * 9] = {};
+    CHECK(label_map({Type::kFloat32, layout, 3, 1, 4, 2, 3, true}, logits, ids, nullptr) == cudaSuccess);
+    for (const uint8_t id : ids) CHECK(id == 1);
+  }
+}
+
 void check_label_refusals() {
   alignas(16) float logits[64] = {}, labels[64] = {};
   const LabelMap good{Type::kFloat32, Layout::kNCHW, 2, 1, 4, 2, 2, true};
@@ -147,5 +161,6 @@ int main() {
   check_large_indices();
   check_refusals();
   check_label_refusals();
+  check_ties();
   return finish("kernel_parts");
 }
