@@ -31,7 +31,6 @@ WRONG = {
     "smoothing strength": (["run", "demo", "--smooth", "uncertainty:2"], "2"),
     "no classes": (["run", "demo", "--classes", ","], "','"),
     "web": (["run", "demo", "--web", "127.0.0.1:8000"], "not in this version"),
-    "several sources": (["run", "a.mp4", "b.mp4"], "not in this version"),
     "unknown model": (["run", "synthetic:64x64", "--model", "persn", "--max-frames", "1"], "persn"),
     "drop without data": (["quantize", "m.onnx", "--ranges", "r", "-o", "o", "--max-drop", "1"], "--data"),
     "bad size": (["export", "person", "-o", "x.onnx", "--size", "256"], "256"),

@@ -115,7 +115,7 @@ class Video:
                 with contextlib.suppress(*((OSError, av.FFmpegError) if self._failed else ())):
                     self._container.close()
             # What was written before a failure is kept under its name: fragments play without an end.
-            if self._last_tick < 0:
+            if self._last_tick < 0 or (self._failed and self._aside.stat().st_size == 0):
                 self._aside.unlink(missing_ok=True)
             else:
                 self._aside.replace(self._path)
