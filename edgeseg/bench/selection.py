@@ -42,7 +42,9 @@ def load(
     from edgeseg.runtime.segmenter import Segmenter
     from edgeseg.runtime.zoo import find_model
 
-    files = _files(find_model(model).files, precisions)
+    names = [backends] if isinstance(backends, str) else list(backends)
+    engines = all(name in known() and known()[name].engines for name in names)
+    files = _files(find_model(model).files, precisions, engines)
     loaded: dict[Pair, Segmenter] = {}
     failed: dict[str, BackendError | ModelError] = {}
     for backend, precision in _pairs(files, backends, precisions, device):
@@ -66,8 +68,8 @@ def load(
     return loaded, left_out
 
 
-def _files(files: Mapping[str, Path], precisions: str | Sequence[str]) -> dict[str, Path]:
-    """The files of the precisions that are asked for."""
+def _files(files: Mapping[str, Path], precisions: str | Sequence[str], engines: bool) -> dict[str, Path]:
+    """The files of the precisions that are asked for; engines in half precision are built from the fp32 file."""
     if precisions in ("auto", "all"):
         return dict(files)
     names = [precisions] if isinstance(precisions, str) else list(precisions)
@@ -79,7 +81,7 @@ def _files(files: Mapping[str, Path], precisions: str | Sequence[str]) -> dict[s
 
         seen = read_model_file(files["file"]).manifest.precision
         files = {seen: files["file"]}
-    if "fp32" in files:  # what engines in half precision are built from
+    if engines and "fp32" in files:
         files = {"fp16": files["fp32"], **files}
     for name in names:
         if name not in files:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from edgeseg.bench import BenchReport, Plan, check_requirements, parse_requirements, run_bench
 from edgeseg.bench.limits import KEYS
 from edgeseg.errors import BackendError, InputError, LimitError, UsageError
-from edgeseg.runtime.backends import installed
+from edgeseg.runtime.backends import installed, known, usable
 
 SHORT = Plan(samples=24, seconds=0, warmup=3)
 
@@ -23,10 +24,12 @@ def report(tiny_model: Path) -> BenchReport:
 
 
 def test_every_installed_backend_with_all_figures(report: BenchReport, tiny_model: Path) -> None:
-    assert [pair.backend for pair in report.pairs] == list(installed())
+    assert [pair.backend for pair in report.pairs] == list(usable())
     body = json.loads(json.dumps(report.to_dict(), allow_nan=False))
     assert body["frame_size"] == "96x64" and body["warm_up"] == 3 and body["model"] == str(tiny_model)
-    assert body["left_out"]["tensorrt"] == "not in this version"
+    assert body["left_out"] == {
+        name: "no GPU" if name in installed() else "not installed" for name in known() if name not in usable()
+    }
     assert body["machine"]["versions"]["onnxruntime"] and "clock_mhz_end" in body["machine"]
     assert set(body["load"]) == {"others_cpu_share", "stolen_cpu_share"}
     for pair in body["pairs"]:
@@ -43,7 +46,7 @@ def test_the_table_names_what_was_measured_and_how(report: BenchReport) -> None:
     for pair, line in zip(report.pairs, lines[1:], strict=False):
         assert line.startswith(pair.backend) and f"{pair.end_to_end.p95_ms:.2f}" in line
     text = "\n".join(lines)
-    for word in ("warm-up 3", "8 samples", "96x64", "power mode", "onnxruntime", "tensorrt (not in this version)"):
+    for word in ("warm-up 3", "8 samples", "96x64", "power mode", "onnxruntime", *report.left_out):
         assert word in text, text
 
 
@@ -64,11 +67,14 @@ def test_frames_of_a_folder_of_several_sizes(tiny_model: Path, tmp_path: Path) -
     assert found.frame_size == "60x40" and found.pairs[0].end_to_end.p50_ms > 0
 
 
-def test_what_cannot_be_measured(tiny_model: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_measured(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match="unknown backend"):
         run_bench(tiny_model, "onnxruntim", source="synthetic:96x64", plan=SHORT)
-    with pytest.raises(BackendError, match="not in this version"):
+    monkeypatch.setitem(sys.modules, "tensorrt", None)  # absent, to the import system
+    with pytest.raises(BackendError, match="not installed"):
         run_bench(tiny_model, "tensorrt", source="synthetic:96x64", plan=SHORT)
+    with pytest.raises(UsageError, match="does not come in fp16: fp32"):
+        run_bench(tiny_model, "onnxruntime", "fp16", source="synthetic:96x64", plan=SHORT)
     with pytest.raises(UsageError, match="does not come in int8: fp32"):
         run_bench(tiny_model, "onnxruntime", "int8", source="synthetic:96x64", plan=SHORT)
     with pytest.raises(UsageError, match="unknown precision"):

@@ -11,6 +11,7 @@ import pytest
 from edgeseg.cli import doctor
 from edgeseg.cli.main import main
 from edgeseg.cli.models import describe_model
+from edgeseg.runtime.backends import installed, known, usable
 
 
 def test_doctor_reports_what_is_here(capsys: pytest.CaptureFixture[str]) -> None:
@@ -19,7 +20,12 @@ def test_doctor_reports_what_is_here(capsys: pytest.CaptureFixture[str]) -> None
     found = json.loads(out)
     assert found["packages"]["numpy"]["version"]
     assert found["backends"]["onnxruntime"] == "ready"
-    assert found["backends"]["tensorrt"] == "not in this version"
+    assert found["backends"].keys() == known().keys()
+    for name, state in found["backends"].items():
+        told = (
+            "ready" if name in usable() else "there is no GPU" if name in installed() else "not installed: pip install"
+        )
+        assert told in state
     assert found["problems"] == []
     assert found["machine"]["cores"] >= 1
     assert "onnxruntime: ready" in err  # the text for people gave way to the JSON
