@@ -1,12 +1,12 @@
 """The graph as TensorRT's plugin wants it: fused steps on int8 itself, and no function body to take instead.
 
-In a portable int8 file a step stands as Q -> DQ -> step -> Q -> DQ, with one scale all around. TensorRT passes tensors to
-a plugin as they are typed, so here the two DQ in front and the Q behind go: equal scales cancel.
+In a portable int8 file a step stands as Q -> DQ -> step -> Q -> DQ, with one scale all around. TensorRT passes tensors
+to a plugin as they are typed, so here the two DQ in front and the Q behind go: equal scales cancel.
 
     Q -> DQ -> step -> Q -> DQ        becomes        Q -> step (int8) -> DQ
 
-Its parser takes the body and not the plugin up to 10.6, and wherever the library is absent without a word. Without a body
-there is nothing to take by mistake.
+Its parser takes the body and not the plugin up to 10.6, and wherever the library is absent without a word. Without a
+body there is nothing to take by mistake.
 """
 
 from __future__ import annotations
