@@ -154,8 +154,9 @@ def measure_stages(model: str, clip: Path) -> dict[str, Any]:
 def summarise(throughput: dict[str, Any], freshness: dict[str, Any], stages: dict[str, Any]) -> list[str]:
     """The figures in sentences, for the screen and for the README."""
     ratio, piped_fps, loop_fps = (throughput[name] for name in ("ratio", "pipeline_fps", "bare_loop_fps"))
-    spans = {name: span for name, span in stages["stats"].items() if isinstance(span, dict) and span.get("samples")}
-    listed = ", ".join(f"{name} {span['p50_ms']:.2f}" for name, span in spans.items() if "p50_ms" in span)
+    spans = {name: stages["stats"][name] for name in ("capture", "preprocess", "inference", "postprocess")}
+    spans |= {f"writing the {output['output']}": output["write"] for output in stages["stats"]["outputs"]}
+    listed = ", ".join(f"{name} {span['p50_ms']:.2f}" for name, span in spans.items())
     found = freshness["stats"]
     taken, aged = (found[age]["p95_ms"] for age in ("age_taken", "frame_age"))
     counts = f"{found['frames_in']} frames in = {found['frames_out']} out + {found['dropped']} dropped"

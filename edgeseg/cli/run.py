@@ -86,10 +86,11 @@ def handle(args: argparse.Namespace) -> int:
         except EdgeSegError as error:  # the figures of what was done are wanted all the same
             failure = error
     figures = runs.stats.to_dict()
-    write_json(run_report.stats_report(figures, sources, segmenter, sinks), args.stats)
+    report = run_report.stats_report(figures, sources, segmenter, sinks)
+    write_json(report, args.stats)
     if failure is not None:
         raise failure
     for source, own in zip(sources, figures.get("streams", [figures]), strict=True):
         run_report.check_source(source, own)
-    print(run_report.summary(figures, args), file=stream)
+    print(run_report.summary(report, args), file=stream)
     return 0

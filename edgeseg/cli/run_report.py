@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from edgeseg.runtime.sinks import Sink
     from edgeseg.runtime.sources import Source
 
-SPANS = ("preprocess", "inference", "postprocess", "sinks", "age_taken", "frame_age")
+SPANS = ("preprocess", "inference", "postprocess", "age_taken", "frame_age")
 
 
 def progress_line(figures: Mapping[str, Any]) -> str:
@@ -45,7 +45,7 @@ def stats_report(
 
     streams = [{**own, **_health(source)} for own, source in zip(figures.get("streams", ()), sources, strict=False)]
     kept = {"streams": streams} if streams else {"source": sources[0].name, **_health(sources[0])}
-    outputs = [{"output": sink.name, **sink.report()} for sink in sinks if isinstance(sink, Guarded)]
+    outputs = [sink.report() for sink in sinks if isinstance(sink, Guarded)]
     return {**figures, **kept, "outputs": outputs, **describe_segmenter(segmenter), "machine": describe()}
 
 
@@ -55,7 +55,7 @@ def _health(source: Source) -> dict[str, Any]:
 
 
 def summary(figures: Mapping[str, Any], args: argparse.Namespace) -> str:
-    """The table at the end: counts, times a stage, files written."""
+    """The table at the end, of a `stats_report`: counts, times a stage, files written."""
     from edgeseg.cli.output import table
 
     shown = [key for key in _COUNTS if figures[key] or key in _COUNTS[:2]]
@@ -64,13 +64,13 @@ def summary(figures: Mapping[str, Any], args: argparse.Namespace) -> str:
     lines = [f"frames: {counts}" + (f"; {fps:.1f} fps" if fps else "")]
     if "streams" in figures:
         lines.append(_by_stream(figures["streams"]))
-    rows = [
-        (name.replace("_", " "), figures[name]["p50_ms"], figures[name]["p95_ms"], figures[name]["samples"])
-        for name in SPANS
-        if figures.get(name) and figures[name]["samples"]
-    ]
-    if rows:
-        lines.append(table(("span", "p50 ms", "p95 ms", "samples"), rows))
+    else:
+        spans = {name.replace("_", " "): figures[name] for name in SPANS}
+        spans |= {f"write the {output['output']}": output["write"] for output in figures["outputs"]}
+        measured = {name: span for name, span in spans.items() if span and span["samples"]}
+        rows = [(name, span["p50_ms"], span["p95_ms"], span["samples"]) for name, span in measured.items()]
+        if rows:
+            lines.append(table(("span", "p50 ms", "p95 ms", "samples"), rows))
     several = len(args.sources) > 1
     written = [
         str(numbered(path, place, several))

@@ -11,7 +11,8 @@ from typing import Any, Protocol
 import numpy as np
 
 COUNTS = ("frames_in", "frames_out", "dropped", "skipped", "failed")
-# `capture` is the wait for the source, `sinks` what writing a result takes.
+# `capture` is the wait for the source, `sinks` the time until all sinks have taken a result: one with a thread of its
+# own (`sinks.guarded`) writes afterwards, and says itself how long that took.
 SPANS = ("capture", "preprocess", "inference", "postprocess", "sinks")
 AGES = ("age_taken", "frame_age")
 # A day at 100 fps is 8.6 million frames; percentiles of so many need no more than this.
@@ -29,7 +30,7 @@ class Stats:
         self._lock = threading.Lock()
         self._counts = dict.fromkeys(COUNTS, 0)
         self._followed: list[tuple[str, _Loses]] = []
-        self._spans = {name: _Samples() for name in (*SPANS, *AGES)}
+        self._spans = {name: Samples() for name in (*SPANS, *AGES)}
         self._first_ns = self._last_ns = 0
 
     def count(self, name: str) -> None:
@@ -84,8 +85,8 @@ class Stats:
         return report
 
 
-class _Samples:
-    """All samples up to a limit, then a fair choice of them: reservoir sampling, algorithm R of Vitter, 1985."""
+class Samples:
+    """A span's samples, from a limit on a fair choice of them: reservoir sampling, algorithm R of Vitter, 1985."""
 
     def __init__(self) -> None:
         self.seen = 0
@@ -99,8 +100,8 @@ class _Samples:
         elif (place := self._random.randrange(self.seen)) < KEPT_SAMPLES:
             self._kept[place] = value
 
-    def copy(self) -> _Samples:
-        other = _Samples()
+    def copy(self) -> Samples:
+        other = Samples()
         other.seen, other._kept = self.seen, self._kept[:]
         return other
 

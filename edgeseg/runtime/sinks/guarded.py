@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from typing import Any
 
 from edgeseg.errors import OutputError
 from edgeseg.runtime import notices
 from edgeseg.runtime.sinks.base import Sink
+from edgeseg.runtime.stats import Samples
 from edgeseg.types import Result
 
 # Results that may wait. Each holds its frame, 2.8 MB at 1280x720.
@@ -30,6 +32,7 @@ class Guarded:
 
     Attributes:
         written, dropped: results that it took, or that went by without it.
+        write_ms: what writing one took.
         error: why it was cut off; None while it works.
     """
 
@@ -37,6 +40,7 @@ class Guarded:
         self.name = name
         self.written = self.dropped = 0
         self.error: BaseException | None = None
+        self.write_ms = Samples()
         self._sink, self._live = sink, live
         self._waiting: deque[Result] = deque()
         self._changed = threading.Condition()
@@ -84,12 +88,21 @@ class Guarded:
 
     def report(self) -> dict[str, Any]:
         """What became of the results, fit for JSON."""
-        return {"written": self.written, "dropped": self.dropped, "error": str(self.error) if self.error else None}
+        error = str(self.error) if self.error else None
+        return {
+            "output": self.name,
+            "written": self.written,
+            "dropped": self.dropped,
+            "error": error,
+            "write": self.write_ms.to_dict(),
+        }
 
     def _work(self) -> None:
         try:
             while (result := self._next()) is not None:
+                started = time.perf_counter()
                 self._sink.write(result)
+                self.write_ms.add((time.perf_counter() - started) * 1e3)
                 self.written += 1
         except BaseException as error:
             self._cut_off(error)
