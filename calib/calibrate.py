@@ -53,8 +53,10 @@ def calibrate(
     hashes: list[str] = []
     run = tap(model, list(observers))
     for image, digest in frames.inputs(manifest):
-        for observer, values in zip(observers.values(), run(image), strict=True):
-            observer.observe(values)
+        # Of a frame in tiles one at a time, as when the model runs: the tensors of all may not fit into memory.
+        for place in range(len(image)):
+            for observer, values in zip(observers.values(), run(image[place : place + 1]), strict=True):
+                observer.observe(values, more=place > 0)
         hashes.append(digest)
         if on_frame is not None:
             on_frame(len(hashes))

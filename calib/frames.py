@@ -22,7 +22,7 @@ from edgeseg.manifest import Manifest
 from edgeseg.types import Image
 
 DEFAULT_COUNT = 128
-# Input `image`, uint8 [1, H, W, 3], and the sha256 of its bytes.
+# Input `image`, uint8 [1, H, W, 3] ([tiles, H, W, 3] where the model wants tiles), and the sha256 of its bytes.
 Prepared = tuple[npt.NDArray[np.uint8], str]
 _T = TypeVar("_T")
 

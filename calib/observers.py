@@ -28,8 +28,8 @@ class MinMax:
     def __init__(self) -> None:
         self.low, self.high = np.inf, -np.inf
 
-    def observe(self, values: npt.NDArray[np.float32]) -> None:
-        """Take in one tensor's values, any shape."""
+    def observe(self, values: npt.NDArray[np.float32], more: bool = False) -> None:
+        """Take in one tensor's values, any shape; with `more`, they belong to the frame of those before."""
         self.low, self.high = min(self.low, float(values.min())), max(self.high, float(values.max()))
 
     def range(self) -> tuple[float, float]:
@@ -40,10 +40,13 @@ class MinMax:
 class MovingAverage(MinMax):
     """The smallest and the largest value of a frame, averaged: `MOMENTUM` of what was, the rest of what is."""
 
-    def observe(self, values: npt.NDArray[np.float32]) -> None:
-        low, high = float(values.min()), float(values.max())
-        if self.low <= self.high:
-            low, high = (MOMENTUM * old + (1 - MOMENTUM) * new for old, new in ((self.low, low), (self.high, high)))
+    def observe(self, values: npt.NDArray[np.float32], more: bool = False) -> None:
+        if not more:
+            self._frame, self._before = MinMax(), (self.low, self.high)
+        self._frame.observe(values)
+        low, high = self._frame.range()
+        if self._before[0] <= self._before[1]:
+            low, high = (MOMENTUM * b + (1 - MOMENTUM) * n for b, n in zip(self._before, (low, high), strict=True))
         self.low, self.high = low, high
 
 
@@ -58,7 +61,7 @@ class Magnitudes(MinMax):
         super().__init__()
         self.counts, self.width, self._threshold = np.zeros(BINS), 0.0, threshold
 
-    def observe(self, values: npt.NDArray[np.float32]) -> None:
+    def observe(self, values: npt.NDArray[np.float32], more: bool = False) -> None:
         super().observe(values)
         magnitudes = np.abs(values).ravel()
         top = float(magnitudes.max())

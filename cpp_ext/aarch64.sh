@@ -37,7 +37,9 @@ if [ ! -d "$tools/aarch64" ]; then
 fi
 
 mkdir -p "$build"
-PYTHONPATH=$checkout "$python" "$checkout/cpp_ext/tests/make_cases.py" "$cases"
+for script in make_cases make_picture_cases; do
+  PYTHONPATH=$checkout "$python" "$checkout/cpp_ext/tests/$script.py" "$cases"
+done
 "$cmake" -S "$checkout/cpp_ext" -B "$build" -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 \
   -DCMAKE_CXX_COMPILER=$compiler "-DCMAKE_CUDA_COMPILER=$(cd "$toolkit" && pwd)/bin/nvcc" -DCMAKE_CUDA_HOST_COMPILER=$compiler \
   "-DCMAKE_CROSSCOMPILING_EMULATOR=$qemu;-L;$root" "-DEDGESEG_ARCHITECTURES=87;110" -DEDGESEG_SANITIZE=OFF \

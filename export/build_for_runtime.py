@@ -1,7 +1,8 @@
 """Builds one engine for the runtime, which starts this as a process: see `edgeseg.runtime.backends.engine_cache`.
 
 It reads one JSON object on standard input (model, out, library, precision, plugin, timing_cache) and writes JSON lines:
-{"progress": [phase, done, total]}, at last {"built": path} or {"refused": [kind of error, cause, seen, todo]}.
+{"progress": [phase, done, total]}, at last {"built": path}, {"refused": [kind of error, cause, seen, todo]} or, after a
+Ctrl-C, which reaches all processes of a terminal, {"stopped": true}.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ def main() -> None:
         out = build(order, lambda *step: tell(progress=step))
     except EdgeSegError as error:
         tell(refused=[type(error).__name__, error.cause, error.seen, error.todo])
+    except KeyboardInterrupt:
+        tell(stopped=True)
     else:
         tell(built=out)
 

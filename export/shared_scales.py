@@ -1,14 +1,14 @@
 """Which int8 tensors share one scale: those around a fused step, a concatenation and, where asked for, a residual sum.
 
 Values that only move from one tensor to another stay what they are where both have one scale; where scales differ, a
-runtime rounds them a second time on the way. Counted in the graphs that OpenVINO 2026.4 executes on a CPU, for small
-networks on MobileNetV2, MobileNetV3, ResNet-18 and EfficientNet-Lite0:
+runtime rounds them a second time on the way. Counted in the graphs that OpenVINO executes on a CPU, for a small network
+on MobileNetV2 (tests/export/test_shared_scales.py):
 
 - concatenations (`concat`, the default): each input with a pair of its own costs one pass over the map, which goes. An
   input without one has none to lose, since OpenVINO moves the pair behind the concatenation in front of it.
 - residual sums (`residual`): nothing goes. The sum and its rounding run inside the convolution before it, with any two
-  scales, and the map that is added has one pair for all its readers. The wider range only makes rounding coarser (0.1
-  to 2 % more labels changed on those networks, untrained), so this is off; it is for runtimes that add int8 to int8.
+  scales, and the map that is added has one pair for all its readers. The wider range only makes rounding coarser, so
+  this is off; it is for runtimes that add int8 to int8.
 
 ONNX Runtime on x86 runs these files in float, each pair as it stands, and gains nothing from either.
 """

@@ -23,6 +23,9 @@ __global__ void __launch_bounds__(kThreads) run(const Body body) {
 
 namespace edgeseg {
 
+// Blocks with at least one thread for each of `count`.
+inline int64_t blocks_for(int64_t count) { return (count + kThreads - 1) / kThreads; }
+
 // Enqueues `blocks` blocks of kThreads threads; none is no error, more than a grid holds is one.
 template <typename Body>
 cudaError_t launch(const Body& body, int64_t blocks, cudaStream_t stream) {

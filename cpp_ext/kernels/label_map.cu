@@ -42,7 +42,7 @@ cudaError_t run_cells(const LabelMap& step, const void* logits, void* labels, cu
   body.classes = static_cast<int>(step.classes);
   body.block = static_cast<int>(block);
   body.as_bytes = step.as_bytes;
-  return launch(body, (body.count + kThreads - 1) / kThreads, stream);
+  return launch(body, blocks_for(body.count), stream);
 }
 
 template <typename T>

@@ -57,31 +57,53 @@ EDGESEG_DEVICE Pack<T, kCount> load(const T* pointer) {
   return *reinterpret_cast<const Pack<T, kCount>*>(pointer);
 }
 
+template <typename T>
+EDGESEG_DEVICE T read(const T* pointer) {
+  return load<1>(pointer).values[0];
+}
+
 template <typename T, int kCount>
 EDGESEG_DEVICE void store(T* pointer, const Pack<T, kCount>& pack) {
   EDGESEG_WATCH_STORE(pointer, sizeof(T) * kCount);
   *reinterpret_cast<Pack<T, kCount>*>(pointer) = pack;
 }
 
-EDGESEG_DEVICE float float_of_bits(uint32_t bits) {
+EDGESEG_DEVICE void add_atomically(uint64_t* counter, uint64_t value) {
+  EDGESEG_WATCH_STORE(counter, sizeof *counter);
 #ifdef __CUDACC__
-  return __uint_as_float(bits);
+  atomicAdd(reinterpret_cast<unsigned long long*>(counter), static_cast<unsigned long long>(value));
 #else
-  float value;
-  std::memcpy(&value, &bits, sizeof value);
-  return value;
+  *counter += value;
 #endif
 }
 
-EDGESEG_DEVICE uint32_t bits_of_float(float value) {
+// first * second + added, rounded once.
+EDGESEG_DEVICE float multiply_add(float first, float second, float added) {
 #ifdef __CUDACC__
-  return __float_as_uint(value);
+  return __fmaf_rn(first, second, added);
 #else
-  uint32_t bits;
-  std::memcpy(&bits, &value, sizeof bits);
-  return bits;
+  return std::fmaf(first, second, added);
 #endif
 }
+
+// Ties go to the even number.
+EDGESEG_DEVICE int to_nearest(float value) {
+#ifdef __CUDACC__
+  return __float2int_rn(value);
+#else
+  return static_cast<int>(std::nearbyint(value));
+#endif
+}
+
+// The bits of one type as another of its size. On the device this is no work.
+template <typename To, typename From>
+EDGESEG_DEVICE To same_bits(From from) {
+  To to;
+  memcpy(&to, &from, sizeof to);
+  return to;
+}
+EDGESEG_DEVICE float float_of_bits(uint32_t bits) { return same_bits<float>(bits); }
+EDGESEG_DEVICE uint32_t bits_of_float(float value) { return same_bits<uint32_t>(value); }
 
 EDGESEG_DEVICE float widen(float value) { return value; }
 

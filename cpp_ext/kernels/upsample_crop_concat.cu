@@ -68,8 +68,6 @@ int64_t count_of(const Extent& extent) {
   return extent.images * extent.blocks * extent.rows * extent.pixels * extent.vectors;
 }
 
-int64_t blocks_for(int64_t count) { return (count + kThreads - 1) / kThreads; }
-
 // The extent of a body over `rows` x `columns` of a part: channels in packs (Blocks), or whole rows in packs (Rows).
 Extent extent_of(Layout layout, const Tensor& part, int64_t rows, int64_t columns, int64_t output_width, int pack) {
   const bool planar = layout == Layout::kNCHW;
@@ -126,8 +124,8 @@ using Run = cudaError_t (*)(const UpsampleCropConcat&, const Plan&, const void*,
 template <typename T>
 Run nearest_of(bool planar, bool packs) {
   constexpr int kPack = kPackBytes / static_cast<int>(sizeof(T));
-  if (planar) return packs ? run_body<NearestRows<T, kPack>> : run_body<NearestRows<T, 1>>;
-  return packs ? run_body<NearestBlocks<T, kPack>> : run_body<NearestBlocks<T, 1>>;
+  if (planar) return packs ? run_body<Nearest<T, kPack, true>> : run_body<Nearest<T, 1, true>>;
+  return packs ? run_body<Nearest<T, kPack, false>> : run_body<Nearest<T, 1, false>>;
 }
 
 template <typename T>

@@ -45,7 +45,7 @@ struct Copy {
   static EDGESEG_DEVICE Pack<T, kVector> gather(const T* in) {
     Pack<T, kVector> pack;
     EDGESEG_UNROLL for (int i = 0; i < kVector; ++i)
-      pack.values[i] = load<1>(in + i).values[0];
+      pack.values[i] = read(in + i);
     return pack;
   }
 };
@@ -64,8 +64,9 @@ struct Grow {
   int height, width, scale;  // of the input; output over input
 };
 
-template <typename T, int kVector>
-struct NearestBlocks : Grow<T> {
+// Each input, in packs of channels (or of an output's columns), goes to a square of outputs (or a column of packs).
+template <typename T, int kVector, bool kPlanar>
+struct Nearest : Grow<T> {
   using Element = T;
   static constexpr int kPack = kVector;
   static constexpr Works kWorks = Works::kByInput;
@@ -73,30 +74,24 @@ struct NearestBlocks : Grow<T> {
   EDGESEG_DEVICE void operator()(int64_t index) const {
     if (index >= this->count) return;
     const Place at = place(this->extent, index);
+    const int across = kPlanar ? 1 : this->scale;
     const T* in = this->source + offset(this->from, at) + at.row * this->from.row + at.pixel * this->from.pixel;
-    const Pack<T, kVector> pack = load<kVector>(in + at.vector * kVector);
+    const Pack<T, kVector> pack = pack_of(in, at.vector * kVector);
     T* out = this->target + offset(this->to, at) + at.vector * kVector;
     for (int y = at.row * this->scale; y < (at.row + 1) * this->scale; ++y)
-      for (int x = at.pixel * this->scale; x < (at.pixel + 1) * this->scale; ++x)
+      for (int x = at.pixel * across; x < (at.pixel + 1) * across; ++x)
         store(out + y * this->to.row + x * this->to.pixel, pack);
   }
-};
 
-template <typename T, int kVector>
-struct NearestRows : Grow<T> {
-  using Element = T;
-  static constexpr int kPack = kVector;
-  static constexpr Works kWorks = Works::kByInput;
-
-  EDGESEG_DEVICE void operator()(int64_t index) const {
-    if (index >= this->count) return;
-    const Place at = place(this->extent, index);
-    const T* in = this->source + offset(this->from, at) + at.row * this->from.row;
-    Pack<T, kVector> pack;
-    EDGESEG_UNROLL for (int i = 0; i < kVector; ++i)
-      pack.values[i] = load<1>(in + (at.vector * kVector + i) / this->scale).values[0];
-    T* out = this->target + offset(this->to, at) + at.vector * kVector;
-    for (int y = at.row * this->scale; y < (at.row + 1) * this->scale; ++y) store(out + y * this->to.row, pack);
+  EDGESEG_DEVICE Pack<T, kVector> pack_of(const T* in, int first) const {
+    if constexpr (kPlanar) {
+      Pack<T, kVector> pack;
+      EDGESEG_UNROLL for (int i = 0; i < kVector; ++i)
+        pack.values[i] = read(in + (first + i) / this->scale);
+      return pack;
+    } else {
+      return load<kVector>(in + first);
+    }
   }
 };
 

@@ -17,7 +17,7 @@ from typing import Any
 
 ARCHITECTURES = (75, 80, 86, 87, 89, 90)
 KERNELS = Path(__file__).resolve().parents[1] / "kernels"
-BODIES = ("upsample_crop_concat_bodies.h", "label_map_body.h")
+BODIES = ("upsample_crop_concat_bodies.h", "label_map_body.h", "preprocess_body.h", "labels_bodies.h")
 
 
 def main() -> None:

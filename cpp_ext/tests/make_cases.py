@@ -2,33 +2,33 @@
 
     python cpp_ext/tests/make_cases.py FOLDER
 
-Each file is a row of cases: 12 little-endian int64, then arrays in the type of the case, all NCHW.
+Each file is a row of cases (case_files.py), arrays in the type of the case, all NCHW.
 
-FOLDER/upsample_crop_concat.bin, by the fused step's own function body: magic, type, upsampling, scale, batch, deep
-channels, rows, columns, skip channels, rows, columns, 0; deep, skip, the expected output; one byte an output element:
-by how much the answer may be off. Only int8 has other than 0 there, and only 1: where the step is no power of two, the
-evaluator's floats decide ties by their own rounding errors.
+FOLDER/upsample_crop_concat.bin, by the fused step's own function body: type, upsampling, scale, batch, deep channels,
+rows, columns, skip channels, rows, columns; deep, skip, the expected output; one byte an output element: by how much
+the answer may be off. Only int8 has other than 0 there, and only 1: where the step is no power of two, the evaluator's
+floats decide ties by their own rounding errors.
 
-FOLDER/label_map.bin, by Resize and ArgMax: magic, type, scale, batch, classes, rows, columns, 0 ...; logits; the
-expected ids as bytes; one byte an id: 1 where the best two logits are so close that rounding decides.
+FOLDER/label_map.bin, by Resize and ArgMax: type, scale, batch, classes, rows, columns; logits; the expected ids as
+bytes; one byte an id: 1 where the best two logits are so close that rounding decides.
 """
 
 from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import ml_dtypes
 import numpy as np
+from case_files import case, write
 from onnx import ModelProto, TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 
 from edgeseg.export import fused_step
 
-MAGIC = 0x6573_6567_6361_7365
 TYPES = {"float32": np.float32, "float16": np.float16, "bfloat16": ml_dtypes.bfloat16, "int8": np.int8}
 MODES = ("bilinear", "nearest")
 # (batch, deep channels, rows, columns, skip channels, rows and columns of the skip beyond the upsampled map, scale)
@@ -80,21 +80,10 @@ LABEL_SIZES = [
 def main() -> None:
     """Write every size in every type and mode."""
     folder = Path(sys.argv[1])
-    folder.mkdir(parents=True, exist_ok=True)
+    oracle = "the ONNX reference evaluator"
     steps = (make_cases(*one) for one in itertools.product(TYPES, MODES, SIZES))
-    write(folder / "upsample_crop_concat.bin", itertools.chain.from_iterable(steps))
-    write(folder / "label_map.bin", (make_labels(*one) for one in itertools.product(TYPES, LABEL_SIZES)))
-
-
-def write(path: Path, cases: Iterable[bytes]) -> None:
-    """All cases into one file, which is complete once it is there."""
-    part, count = Path(f"{path}.part"), 0
-    with part.open("wb") as out:
-        for case in cases:
-            out.write(case)
-            count += 1
-    part.replace(path)
-    print(f"{count} cases of the ONNX reference evaluator in {path}")
+    write(folder / "upsample_crop_concat.bin", itertools.chain.from_iterable(steps), oracle)
+    write(folder / "label_map.bin", (make_labels(*one) for one in itertools.product(TYPES, LABEL_SIZES)), oracle)
 
 
 def make_cases(name: str, mode: str, size: tuple[int, ...]) -> Iterator[bytes]:
@@ -111,8 +100,8 @@ def make_cases(name: str, mode: str, size: tuple[int, ...]) -> Iterator[bytes]:
             deep, skip = (rng.standard_normal(shape, np.float32).astype(TYPES[name]) for shape in shapes)
             expected = evaluate(deep.astype(np.float32), skip.astype(np.float32), scale, mode).astype(TYPES[name])
             slack = np.zeros(expected.shape, np.uint8)
-        head = [MAGIC, list(TYPES).index(name), MODES.index(mode), scale, *shapes[0], *shapes[1][1:], 0]
-        yield np.array(head, "<i8").tobytes() + b"".join(part.tobytes() for part in (deep, skip, expected, slack))
+        head = [list(TYPES).index(name), MODES.index(mode), scale, *shapes[0], *shapes[1][1:]]
+        yield case(head, deep, skip, expected, slack)
 
 
 def quantized(deep: Any, skip: Any, scale: int, mode: str, step: float) -> tuple[Any, Any]:
@@ -182,8 +171,7 @@ def make_labels(name: str, size: tuple[int, ...]) -> bytes:
         best = np.sort(numbers, axis=1)[:, -2:]
         ids = found.astype(np.uint8)
         close = (best[:, -1] - best[:, 0] < 1e-4).astype(np.uint8) if classes > 1 else close
-    head = [MAGIC, list(TYPES).index(name), scale, *shape, 0, 0, 0, 0, 0]
-    return np.array(head, "<i8").tobytes() + logits.tobytes() + ids.tobytes() + close.tobytes()
+    return case([list(TYPES).index(name), scale, *shape], logits, ids, close)
 
 
 def label_model(scale: int) -> ModelProto:

@@ -11,18 +11,6 @@ namespace {
 
 constexpr Layout kLayouts[] = {Layout::kNCHW, Layout::kNHWC, Layout::kHWC8, Layout::kHWC16, Layout::kCHW32};
 
-Memory *logits_memory, *labels_memory;
-
-#ifndef EDGESEG_TEST_ON_DEVICE
-long outside = 0;  // accesses that no tensor holds
-}  // namespace
-
-void watch_load(const void* pointer, std::size_t bytes) { outside += !logits_memory->touch(pointer, bytes); }
-void watch_store(const void* pointer, std::size_t bytes) { outside += !labels_memory->touch(pointer, bytes); }
-
-namespace {
-#endif
-
 int id_at(const Bytes& bytes, size_t index, Type type, bool as_bytes) {
   if (as_bytes) return bytes[index];
   const auto value = [&](auto kind) {
@@ -47,11 +35,9 @@ void run_case(const LabelCase& one, Layout layout, bool as_bytes, size_t shift) 
   const int64_t padded = (step.classes + vector - 1) / vector * vector;
   Memory logits(
       lay_out(one.logits, where, element, static_cast<size_t>(step.batch * padded * step.height * step.width)),
-      shift * static_cast<size_t>(element));
+      shift * static_cast<size_t>(element), Use::kRead);
   const size_t id_bytes = as_bytes ? 1 : static_cast<size_t>(element);
-  Memory labels(Bytes(one.ids.size() * id_bytes, 0xa5), shift * id_bytes);
-  logits_memory = &logits;
-  labels_memory = &labels;
+  Memory labels(Bytes(one.ids.size() * id_bytes, 0xa5), shift * id_bytes, Use::kWritten);
   if (!CHECK(label_map(step, logits.data(), labels.data(), nullptr) == cudaSuccess)) return;
   const Bytes got = labels.content();
   size_t wrong = 0;
@@ -62,10 +48,8 @@ void run_case(const LabelCase& one, Layout layout, bool as_bytes, size_t shift) 
                 static_cast<int>(step.type), static_cast<int>(layout), as_bytes, step.scale, step.batch, step.classes,
                 step.height, step.width, shift, wrong, one.ids.size());
 #ifndef EDGESEG_TEST_ON_DEVICE
-  bool once = true;
-  for (const uint8_t times : labels.touched()) once = once && times == 1;
-  CHECK(once);
-  CHECK(outside == 0);
+  CHECK(labels.touched_each(1));
+  CHECK(Memory::outside == 0);
 #endif
 }
 

@@ -20,21 +20,7 @@ struct Shift {
 };
 constexpr Shift kShifts[] = {{0, 0, 0}, {1, 1, 1}, {0, 1, 0}, {3, 0, 0}, {0, 0, 1}};
 
-Memory *deep_memory, *skip_memory, *output_memory;
-
 #ifndef EDGESEG_TEST_ON_DEVICE
-}  // namespace
-
-long outside = 0;  // accesses that no tensor holds
-
-void watch_load(const void* pointer, std::size_t bytes) {
-  outside += !deep_memory->touch(pointer, bytes) && !skip_memory->touch(pointer, bytes);
-}
-
-void watch_store(const void* pointer, std::size_t bytes) { outside += !output_memory->touch(pointer, bytes); }
-
-namespace {
-
 // How often each element is to be read, in NCHW's order: `of_row(y)` times `of_column(x)`.
 template <typename OfRow, typename OfColumn>
 std::vector<uint8_t> reads(int64_t planes, int64_t height, int64_t width, OfRow of_row, OfColumn of_column) {
@@ -56,20 +42,18 @@ bool were_read(const Memory& memory, const std::vector<size_t>& where, const std
 // Each output is written once, each element of the crop read once, and nothing outside of it. With channels side by
 // side an element of deep is read once for each corner of a cell that it is: two a direction, one more at a border,
 // which is repeated. (NCHW reads the columns where packs meet again, and those of single outputs: from the cache.)
-void check_traffic(const Case& one, Layout layout, const std::vector<size_t>& deep_places,
-                   const std::vector<size_t>& skip_places) {
+void check_traffic(const Case& one, Layout layout, const Memory& deep, const std::vector<size_t>& deep_places,
+                   const Memory& skip, const std::vector<size_t>& skip_places, const Memory& output) {
   const UpsampleCropConcat& step = one.step;
   const size_t element = static_cast<size_t>(bytes_of(step.type));
-  bool once = true;
-  for (const uint8_t times : output_memory->touched()) once = once && times == 1;
-  CHECK(once);
-  CHECK(outside == 0);
+  CHECK(output.touched_each(1));
+  CHECK(Memory::outside == 0);
   const int64_t top = (step.skip_height - one.height()) / 2, left = (step.skip_width - one.width()) / 2;
   const auto crop = reads(
       step.batch * step.skip_channels, step.skip_height, step.skip_width,
       [&](int64_t y) { return y >= top && y < top + one.height(); },
       [&](int64_t x) { return x >= left && x < left + one.width(); });
-  CHECK(were_read(*skip_memory, skip_places, crop, element));
+  CHECK(were_read(skip, skip_places, crop, element));
   if (layout == Layout::kNCHW) return;
   const bool nearest = step.upsampling == Upsampling::kNearest;
   const auto corners = [&](int64_t size) {
@@ -77,7 +61,7 @@ void check_traffic(const Case& one, Layout layout, const std::vector<size_t>& de
   };
   const auto cells = reads(step.batch * step.deep_channels, step.deep_height, step.deep_width,
                            corners(step.deep_height), corners(step.deep_width));
-  CHECK(were_read(*deep_memory, deep_places, cells, element));
+  CHECK(were_read(deep, deep_places, cells, element));
 }
 #endif
 
@@ -121,12 +105,9 @@ void run_case(const Case& one, Layout layout, const Shift& shift) {
   const auto deep_places = places(layout, step.batch, step.deep_channels, step.deep_height, step.deep_width);
   const auto skip_places = places(layout, step.batch, step.skip_channels, step.skip_height, step.skip_width);
   const auto out_places = places(layout, step.batch, one.channels(), one.height(), one.width());
-  Memory deep(lay_out(one.deep, deep_places, bytes_of(step.type)), shift.deep * element);
-  Memory skip(lay_out(one.skip, skip_places, bytes_of(step.type)), shift.skip * element);
-  Memory output(Bytes(one.expected.size(), 0xa5), shift.output * element);
-  deep_memory = &deep;
-  skip_memory = &skip;
-  output_memory = &output;
+  Memory deep(lay_out(one.deep, deep_places, bytes_of(step.type)), shift.deep * element, Use::kRead);
+  Memory skip(lay_out(one.skip, skip_places, bytes_of(step.type)), shift.skip * element, Use::kRead);
+  Memory output(Bytes(one.expected.size(), 0xa5), shift.output * element, Use::kWritten);
   if (!CHECK(upsample_crop_concat(step, deep.data(), skip.data(), output.data(), nullptr) == cudaSuccess)) return;
   const Bytes got = output.content();
   size_t wrong = 0;
@@ -139,7 +120,7 @@ void run_case(const Case& one, Layout layout, const Shift& shift) {
         step.batch, step.deep_channels, step.deep_height, step.deep_width, step.skip_channels, step.skip_height,
         step.skip_width, shift.deep, shift.skip, shift.output, wrong, out_places.size());
 #ifndef EDGESEG_TEST_ON_DEVICE
-  if (!out_places.empty()) check_traffic(one, layout, deep_places, skip_places);
+  if (!out_places.empty()) check_traffic(one, layout, deep, deep_places, skip, skip_places, output);
 #endif
 }
 

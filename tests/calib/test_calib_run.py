@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 from calib_helpers import SIZE, write_model
 
+from edgeseg.calib import calibrate as calibrate_module
 from edgeseg.calib.calibrate import calibrate, wanted_tensors
 from edgeseg.calib.frames import FrameSet
 from edgeseg.calib.model_file import read_model
 from edgeseg.calib.ranges import Ranges
+from edgeseg.calib.tap import Tap, tap
 from edgeseg.errors import InputError, ModelError, OutputError, UsageError
 
 
@@ -39,6 +42,28 @@ def test_ranges_and_their_table(tmp_path: Path, folder: Path) -> None:
     ranges.check(model)
     flat = [np.full((1, SIZE, SIZE, 3), value, np.uint8) for value in (200, 40)]
     assert ranges.frames["sha256"] == [hashlib.sha256(picture.tobytes()).hexdigest() for picture in flat]
+
+
+@pytest.mark.parametrize("method", ["minmax", "moving-average"])
+def test_tiles_are_looked_at_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    """A picture of 40x40 in answers of 8x8: 25 tiles, whose tensors never lie in memory all at once."""
+    model = write_model(tmp_path / "model.onnx", output_height=8, output_width=8, offset=(4, 4))
+    (tmp_path / "frames").mkdir()
+    rng, sizes = np.random.default_rng(0), list[int]()
+    pictures = [rng.integers(low, high, (40, 40, 3)).astype(np.uint8) for low, high in ((50, 90), (20, 200))]
+    for number, picture in enumerate(pictures):
+        cv2.imwrite(str(tmp_path / "frames" / f"{number}.png"), picture)
+
+    def watched(*args: Any) -> Tap:
+        run = tap(*args)
+        return lambda image: (sizes.append(len(image)), run(image))[1]
+
+    monkeypatch.setattr(calibrate_module, "tap", watched)
+    ranges = calibrate(model, tmp_path / "frames", method)
+    assert sizes == [1] * 50 and ranges.frames["count"] == 2
+    (low, high), (lowest, highest) = ((picture.min(), picture.max()) for picture in pictures)
+    expected = (lowest, highest) if method == "minmax" else (0.9 * low + 0.1 * lowest, 0.9 * high + 0.1 * highest)
+    assert ranges.tensors["planes"] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("method", ["percentile", "entropy", "mse"])

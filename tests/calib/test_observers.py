@@ -26,6 +26,11 @@ def test_the_moving_average_is_that_of_the_frames_extremes() -> None:
     # By hand: 4 -> 0.9 * 4 + 0.1 * 8 = 4.4 -> 0.9 * 4.4 + 0.1 * 2 = 4.16; 0 -> -0.2 -> -0.28.
     assert observed("moving-average", *parts).range() == pytest.approx((-0.28, 4.16))
     assert observed("moving-average", parts[1]).range() == (-2.0, 8.0)
+    # A frame in parts is one frame.
+    observer = METHODS["moving-average"]()
+    for value, more in ((0.0, False), (4.0, True), (-2.0, False), (8.0, True), (-1.0, False), (2.0, True)):
+        observer.observe(np.array([value], np.float32), more)
+    assert observer.range() == pytest.approx((-0.28, 4.16))
 
 
 def test_the_histogram_grows_without_losing_counts() -> None:
