@@ -43,7 +43,10 @@ def entries() -> Iterator[tuple[str, str, dict[str, Any], int, tuple[int, int]]]
         _, manifest = read_model(find_model(name).files["fp32"])
         network = manifest.architecture
         size = (manifest.height, manifest.width)
-        yield f"shipped: {name}", network["name"], dict(network.get("args", {})), 1, size
+        if manifest.task != "semantic":
+            continue
+        classes = 1 if manifest.two_class else len(manifest.class_names)
+        yield f"shipped: {name}", network["name"], dict(network.get("args", {})), classes, size
 
 
 def measure(network: str, arguments: dict[str, Any], classes: int, size: tuple[int, int]) -> dict[str, Any]:

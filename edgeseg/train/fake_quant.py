@@ -10,22 +10,19 @@ fused steps stay as they are. Networks are taken whose convolutions are all `Con
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from edgeseg.calib.observers import LEVELS, METHODS, MinMax
 from edgeseg.errors import UsageError
-from edgeseg.export.quantize import WEIGHT_BITS
 from edgeseg.models.blocks import ConvNormAct, InvertedResidual, freeze_norms
 from edgeseg.models.encoders.base import PadEven
 from edgeseg.models.ops import UpsampleCropConcat
-from edgeseg.train.rounding import RoundOutput
+from edgeseg.train.rounding import RoundOutput, levels_of
 
 METHOD = "mse"
-# As in `export.quantize`: depthwise weights have eight bits whatever the others have.
-DENSE_LEVELS, DEPTHWISE_LEVELS = 2 ** (WEIGHT_BITS - 1) - 1, LEVELS
 BATCH = 8
 
 
@@ -39,8 +36,7 @@ def simulate_int8(network: nn.Module, scales: Mapping[str, float]) -> None:
     freeze_norms(network)
     for layer in network.modules():
         if isinstance(layer, ConvNormAct):
-            depthwise = layer[0].groups > 1  # type: ignore[operator]
-            layer.weight_levels = DEPTHWISE_LEVELS if depthwise else DENSE_LEVELS
+            layer.weight_levels = levels_of(cast(nn.Conv2d, layer[0]))
     for name, module in rounded_modules(network):
         if name in scales:
             module.register_forward_hook(RoundOutput(scales[name]))

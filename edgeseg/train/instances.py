@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from edgeseg.data.average_precision import Detections, Precision
+from edgeseg.data.evaluate import spread
 from edgeseg.data.instance_pool import InstanceMaker, InstancePool
 from edgeseg.data.instances import Instances, stacked
 from edgeseg.errors import UsageError
@@ -22,7 +23,7 @@ from edgeseg.models import build_instance
 from edgeseg.models.base import Network
 from edgeseg.train.criterion import LossConfig
 from edgeseg.train.parallel import Group
-from edgeseg.train.pictures import draw_samples, spread
+from edgeseg.train.pictures import SHOWN, draw_samples
 from edgeseg.train.recipe import Recipe
 from edgeseg.train.samples import Key, make_loader
 from edgeseg.train.start import normalize
@@ -88,7 +89,7 @@ class InstanceTask:
         """See `Task.draw`; colours tell instances apart, not classes."""
         answers = []
         for pool in self.val.values():
-            for index in spread(len(pool)):
+            for index in spread(range(len(pool)), SHOWN):
                 image, truth = fitted(*pool[index], self.recipe.size)
                 found = detect(network, image)
                 sure = found.instances.masks[found.scores >= SHOWN_FROM]

@@ -6,6 +6,7 @@ class ids, 255 ignored.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -13,6 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from edgeseg.types import IGNORE_INDEX
+
+# Pixels of a picture that the Lovász term sorts, for each class anew: on a CPU all of them are many.
+SORTED_PIXELS = 1 << 14
 
 
 def cross_entropy(
@@ -67,8 +71,11 @@ def dice(logits: Tensor, target: Tensor) -> Tensor:
 def lovasz(logits: Tensor, target: Tensor) -> Tensor:
     """Lovász-Softmax (Berman et al. 2018): the convex extension of 1 - IoU, averaged over the classes in each picture.
 
-    Two classes: the foreground alone, by its probability.
+    Two classes: the foreground alone, by its probability. Pictures of more than `SORTED_PIXELS` count on a regular grid
+    of about as many pixels; crops are drawn at random, so that over a run every pixel counts.
     """
+    step = math.ceil(math.sqrt(target[0].numel() / SORTED_PIXELS))
+    logits, target = logits[..., ::step, ::step], target[..., ::step, ::step]
     share, truth, valid = _shares(logits, target)
     each = []
     for picture in range(len(share)):

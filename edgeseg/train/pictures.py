@@ -19,11 +19,6 @@ SHOWN = 6
 _SIDE = 192
 
 
-def spread(count: int) -> list[int]:
-    """Numbers of at most `SHOWN` pictures, spread over a set of `count`."""
-    return [int(index) for index in np.unique(np.linspace(0, count - 1, SHOWN).round().astype(int))]
-
-
 def draw_samples(answers: Iterable[tuple[Image, LabelMap, LabelMap]], classes: Sequence[ClassInfo], path: Path) -> None:
     """Write a picture with a column a sample: picture, truth and answer from top to bottom.
 

@@ -84,9 +84,13 @@ def find_rounding(network: nn.Module, plan: Plan, example: Tensor) -> Rounding:
         _known(name, sources)
         if node.input[0] not in PICTURES:
             mark(name, plan.scale(node.input[0]))
-        convolution = cast(nn.Conv2d, network.get_submodule(node.name))
-        weights[name] = weight_levels(convolution.groups > 1 and convolution.weight.shape[1] == 1)
+        weights[name] = levels_of(cast(nn.Conv2d, network.get_submodule(node.name)))
     return Rounding(outputs, inputs, weights)
+
+
+def levels_of(convolution: nn.Conv2d) -> int:
+    """Levels either way that the file gives a convolution's weights."""
+    return weight_levels(convolution.groups > 1 and convolution.weight.shape[1] == 1)
 
 
 def _layers(network: nn.Module) -> dict[str, str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from edgeseg.data.evaluate import spread
 from edgeseg.data.pool import Pool
 from edgeseg.data.scenes import SceneMaker
 from edgeseg.export.from_checkpoint import class_map
@@ -17,7 +18,7 @@ from edgeseg.models.ops import center_crop
 from edgeseg.train.criterion import make_criterion
 from edgeseg.train.losses import distillation
 from edgeseg.train.parallel import Group
-from edgeseg.train.pictures import draw_samples, spread
+from edgeseg.train.pictures import SHOWN, draw_samples
 from edgeseg.train.recipe import Recipe
 from edgeseg.train.samples import Samples, make_loader
 from edgeseg.train.start import normalize
@@ -75,7 +76,9 @@ class SemanticTask:
         classes = class_map(list(self.recipe.classes), self.recipe.colors)
         network.eval()
         shown = (
-            answer(network, *pool[index], self.recipe.size) for pool in self.val.values() for index in spread(len(pool))
+            answer(network, *pool[index], self.recipe.size)
+            for pool in self.val.values()
+            for index in spread(range(len(pool)), SHOWN)
         )
         draw_samples(shown, classes, path)
 

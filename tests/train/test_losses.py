@@ -11,6 +11,7 @@ from torchvision.ops import sigmoid_focal_loss
 
 from edgeseg.errors import UsageError
 from edgeseg.metrics import confusion_matrix, iou_per_class
+from edgeseg.train import losses
 from edgeseg.train.criterion import LossConfig, make_criterion
 from edgeseg.train.losses import cross_entropy, dice, distillation, focal, lovasz
 
@@ -82,6 +83,17 @@ def test_lovasz_of_a_hard_answer_is_one_minus_iou(classes: int) -> None:
         present = [k for k in range(max(2, classes)) if (truth == k).any() and (classes > 1 or k == 1)]
         expected += [1 - each[k] for k in present]
     assert float(lovasz(hard * 1000, target)) == pytest.approx(sum(expected) / len(expected), abs=1e-5)
+
+
+def test_lovasz_of_a_large_picture_is_close_to_that_of_all_its_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = torch.Generator().manual_seed(5)
+    target = F.interpolate(torch.randint(0, 3, (2, 1, 5, 5), generator=rng).float(), (300, 200))[:, 0].long()
+    logits = F.one_hot(target, 3).permute(0, 3, 1, 2) * 2.0 + torch.randn(2, 3, 300, 200, generator=rng)
+    on_a_grid = float(lovasz(logits, target))
+    monkeypatch.setattr(losses, "SORTED_PIXELS", 300 * 200)
+    on_all = float(lovasz(logits, target))
+    assert on_a_grid != on_all
+    assert on_a_grid == pytest.approx(on_all, abs=0.02)
 
 
 @pytest.mark.parametrize("term", [cross_entropy, dice, focal, lovasz])

@@ -9,10 +9,11 @@ import cv2
 import numpy as np
 from torch import Tensor
 
+from edgeseg.data.evaluate import spread
 from edgeseg.data.pool import Pool, SetConfig
 from edgeseg.export.from_checkpoint import class_map
 from edgeseg.models.base import SemanticNetwork
-from edgeseg.train.pictures import _series, draw_curves, draw_samples, spread
+from edgeseg.train.pictures import SHOWN, _series, draw_curves, draw_samples
 from edgeseg.train.validate import answer
 
 CLASSES = class_map(["background", "person"], [[0, 0, 0], [0, 0, 255]])
@@ -46,7 +47,7 @@ def pool(folder: Path) -> Pool:
 
 def test_samples_show_picture_truth_and_answer(tmp_path: Path) -> None:
     samples, network = pool(tmp_path), Bright().eval()
-    shown_ones = spread(len(samples))
+    shown_ones = spread(range(len(samples)), SHOWN)
     assert shown_ones == [0, 1, 2]
     answers = [answer(network, *samples[index], (40, 60)) for index in shown_ones]
     draw_samples(answers, CLASSES, tmp_path / "samples.jpg")

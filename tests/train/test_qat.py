@@ -19,6 +19,7 @@ import onnxruntime
 import pytest
 import torch
 import torch.nn.functional as F
+from own_set import draw_set
 from torch import Tensor, nn
 
 from edgeseg.calib.calibrate import calibrate
@@ -60,31 +61,11 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def draw(root: Path) -> None:
-    """Red discs and blue boxes on gray, labels 1 and 2: twelve pictures to learn from, twelve held out."""
-    rng = np.random.default_rng(0)
-    for folder in ("images", "masks"):
-        (root / folder).mkdir(parents=True)
-    (root / "classes.txt").write_text("floor\nball\nbox\n")
-    stems = [f"{number:02d}" for number in range(24)]
-    for stem in stems:
-        image = rng.integers(90, 150, (*SIZE, 3)).astype(np.uint8)
-        mask = np.zeros(SIZE, np.uint8)
-        x, y = int(rng.integers(11, 24)), int(rng.integers(14, 34))
-        for canvas, values in ((image, ((30, 30, 230), (230, 40, 30))), (mask, (1, 2))):
-            cv2.circle(canvas, (x, y), 9, values[0], -1)
-            cv2.rectangle(canvas, (x + 17, y - 8), (x + 33, y + 8), values[1], -1)
-        cv2.imwrite(str(root / "images" / f"{stem}.png"), image)
-        cv2.imwrite(str(root / "masks" / f"{stem}.png"), mask)
-    (root / "train.txt").write_text("\n".join(stems[:12]))
-    (root / "val.txt").write_text("\n".join(stems[12:]))
-
-
 @pytest.fixture(scope="module")
 def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """mine/ (the set), model.onnx (a trained depthwise network), ranges.json and harsh.json (96 times as wide)."""
     folder = tmp_path_factory.mktemp("workshop")
-    draw(folder / "mine")
+    draw_set(folder / "mine", SIZE, 24, 12, radius=9, rows=(14, 34), columns=(11, 24), box=(17, 33, 8))
     recipe = Recipe(
         name="own",
         classes=("floor", "ball", "box"),
