@@ -4,15 +4,18 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
-EXTRAS := train,export,openvino,tensorrt-rtx,dev
+EXTRAS := train,export,openvino,tensorrt-rtx,ros,web,dev
 # One environment, filled in two steps: the demo needs a tenth of what training does.
 LIGHT := $(VENV)/.installed-light
 FULL := $(VENV)/.installed-full
 INPUTS := setup.py pyproject.toml constraints.txt
 # Debian packages that real tests need: what the cv2 wheel with windows links to, a display to open one on, what fetches
-# TensorRT, and a real RTSP server (GStreamer's, by Debian's own Python).
-SYSTEM_PACKAGES := libgl1 libglib2.0-0 libxcb1 libx11-6 libxext6 libsm6 libice6 xvfb maven \
-  python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-ugly
+# TensorRT, GStreamer for Python (a real RTSP server, and the sources gst: and csi:), and a browser that opens the web page.
+# python3-gi loads only into a Python of Debian's own version (elsewhere those tests are skipped); the set "bad" has the
+# H.264 decoder, "ugly" the encoder.
+SYSTEM_PACKAGES := libgl1 libglib2.0-0 libxcb1 libx11-6 libxext6 libsm6 libice6 xvfb maven chromium \
+  python3-gi gir1.2-gst-plugins-base-1.0 gir1.2-gst-rtsp-server-1.0 \
+  gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
 
 export UV_PYTHON_DOWNLOADS := never
 export UV_HTTP_TIMEOUT ?= 300
@@ -28,7 +31,7 @@ endif
 INSTALL = $(UV) pip install --quiet --python $(BIN)/python --constraints constraints.txt
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint type format bench wheel test-pythons tensorrt cuda ext test-ext plugin-matrix test-aarch64 test-nvrtc system-packages constraints clean
+.PHONY: help setup demo test lint type format bench wheel test-pythons tensorrt cuda ext test-ext plugin-matrix test-aarch64 test-nvrtc proof system-packages constraints clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -39,9 +42,13 @@ demo: $(if $(wildcard $(FULL)),$(FULL),$(LIGHT)) ## segment the clip that ships,
 	@show=$$($(BIN)/python -c 'from edgeseg.runtime.sinks.window import why_no_window as w; print("" if w() else "--show")'); \
 	$(BIN)/edgeseg run demo --save demo.mp4 $$show
 
-test: lint type $(if $(CI),tensorrt ext test-ext test-nvrtc) ## everything CI checks: lint, types, all tests, and those without torch on each Python
+# Side by side what downloads and what computes; tests alone, since some of them look at the clock.
+test: $(FULL) ## everything CI checks: lint, types, all tests, and those without torch on each Python
+	@$(MAKE) --no-print-directory -j4 -Oline lint type $(if $(CI),tensorrt test-nvrtc)
+	$(if $(CI),@$(MAKE) --no-print-directory test-ext)
 	$(BIN)/python -m pytest
-	@$(MAKE) --no-print-directory test-pythons
+	@EDGESEG_TESTED=$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])') \
+	  $(MAKE) --no-print-directory test-pythons
 
 lint: $(FULL) ## ruff: mistakes and layout
 	$(BIN)/ruff check .
@@ -64,9 +71,10 @@ wheel: $(FULL) ## build the wheel, install it into a fresh environment, run its 
 test-pythons: $(FULL) ## the same for each Python from 3.10 to 3.13 found here
 	@sh tests/wheel.sh $(UV) all
 
-tensorrt: $(FULL) ## full TensorRT into .tensorrt, to build against without a GPU; VERSION=10.6, 10.15 or 11.2 for one alone
-	@for version in $(or $(VERSION),10.6 10.15 11.2); do \
-	  sh tests/tensorrt.sh $(UV) $(BIN)/python $$version .tensorrt/$$version || exit 1; done
+tensorrt: $(foreach version,$(or $(VERSION),10.6 10.15 11.2),.tensorrt/$(version)/complete) ## full TensorRT into .tensorrt, to build against without a GPU; VERSION=10.6, 10.15 or 11.2 for one alone
+
+.tensorrt/%/complete: | $(FULL)
+	@sh tests/tensorrt.sh $(UV) $(BIN)/python $* .tensorrt/$*
 
 cuda: $(UV) ## nvcc and CMake as wheels into .cuda, where the machine has none
 	@sh cpp_ext/toolchain.sh $(UV) $(BIN)/python .cuda
@@ -89,6 +97,9 @@ test-aarch64: $(FULL) ## Jetson's side without a Jetson: cross-compiled, the tes
 test-nvrtc: ext $(FULL) ## the kernels compiled with JetPack 6's CUDA 12.6, by NVRTC
 	@sh cpp_ext/nvrtc.sh $(UV) $(BIN)/python .cuda
 
+proof: $(FULL) ## all of the above for all GPUs, into benchmarks/results/proof.json: what a change to cpp_ext is proved with
+	@$(BIN)/python benchmarks/proof.py
+
 system-packages: ## Debian packages that real tests need (as root)
 	@command -v dpkg-query >/dev/null || { echo "error: no Debian system: dpkg-query is missing. Install what" \
 	  "$(SYSTEM_PACKAGES) stand for by hand." >&2; exit 1; }
@@ -97,7 +108,7 @@ system-packages: ## Debian packages that real tests need (as root)
 	if [ -z "$$missing" ]; then echo "system packages: all there"; exit 0; fi; \
 	[ "$$(id -u)" = 0 ] || { echo "error: only root installs system packages: missing are$$missing." \
 	  "Run sudo make system-packages." >&2; exit 1; }; \
-	echo "system packages for cv2 windows, a display to test them on, make tensorrt, and an RTSP server:$$missing"; \
+	echo "system packages for cv2 windows, a display to test them on, make tensorrt, GStreamer, and a browser:$$missing"; \
 	apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing
 
 constraints: $(UV) ## resolve constraints.txt anew

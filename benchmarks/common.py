@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -87,6 +88,12 @@ def write_result(name: str, body: Mapping[str, Any]) -> Path:
     aside.write_text(text, encoding="utf-8")
     aside.replace(path)
     return path
+
+
+def revision() -> str:
+    """The checkout's commit, with "-dirty" where files differ from it."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+    return subprocess.run(command, cwd=HERE, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def tell(text: str) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 import edgeseg
-from edgeseg.runtime.backends import installed
+from edgeseg.runtime.backends import usable
 from edgeseg.runtime.backends.timed import time_block
 from edgeseg.runtime.zoo import find_model
 
@@ -27,7 +27,7 @@ def main() -> None:
     frames = itertools.cycle(np.load(sys.argv[1]))
     model = sys.argv[2]
     segmenters = {"auto": edgeseg.load(model)}
-    for backend in sorted(installed(), reverse=True):
+    for backend in sorted(usable(), reverse=True):
         for precision in find_model(model).files:
             wanted = "auto" if precision == "file" else precision
             segmenters[f"{backend} {precision}"] = edgeseg.load(model, backend=backend, precision=wanted)

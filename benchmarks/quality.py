@@ -26,7 +26,7 @@ from edgeseg.data.folder import list_samples, read_pair
 from edgeseg.data.masks import read_image, read_mask
 from edgeseg.data.shared import shared_root
 from edgeseg.machine import describe
-from edgeseg.runtime.backends import installed
+from edgeseg.runtime.backends import usable
 from edgeseg.runtime.segmenter import open_segmenter
 from edgeseg.runtime.sources import open_source
 from edgeseg.types import Image, LabelMap
@@ -141,7 +141,7 @@ def main() -> int:
     pictures = load_pictures(shared_root())
     rows: list[dict[str, Any]] = []
     for model in args.models:
-        for backend in args.backends or installed():
+        for backend in args.backends or usable():
             for precision in ("fp32", "int8"):
                 with open_segmenter(model, backend, precision) as segmenter:
                     figures = score(lambda image: segmenter(image).label_map, pictures)

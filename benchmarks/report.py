@@ -142,6 +142,64 @@ def engines() -> str:
     )
 
 
+def reliability() -> str:
+    """What was done to a run and what came of it, and a long run's memory."""
+    body, long_run = load("reliability"), load("soak")
+    parts = ["# Reliability"]
+    if body:
+        rows = [[row["fault"], row["happened"], _times(row)] for row in body["rows"]]
+        parts += [
+            f"Each fault done for real, on {machine_line(body)}, {body['runs']}: `python benchmarks/reliability.py`, "
+            "written by `python benchmarks/report.py`. The tests do the same (`tests/runtime/test_faults.py`).",
+            table(["fault", "what happened", "how long it took"], rows).replace("---:", "---"),
+        ]
+    if long_run:
+        parts += [
+            "## A long run",
+            f"{long_run['summary'][0]}; `python benchmarks/soak.py`, watched from outside while it ran.",
+            "The video is Matroska (`--save OUT.mkv`), which is what to record for days into: the index of an MP4 has "
+            "a row for every frame and stays in memory until the end.",
+        ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _times(row: Mapping[str, Any]) -> str:
+    limits = row["limits_s"]
+    return "; ".join(
+        f"{what}: {seconds:.2f} s" + (f" (at most {limits[what]:g})" if what in limits else "")
+        for what, seconds in row["seconds"].items()
+    )
+
+
+def smoothing() -> str:
+    """How much steadier each way of smoothing makes masks, and what it costs."""
+    body = load("temporal")
+    names = list(body["rows"]["off"])
+    header = ["`--smooth`", *(f"{name}: {key}" for name in names for key in ("flicker, % less", "IoU, points"))]
+    rows = []
+    for method, figures in body["rows"].items():
+        cells = [(each["less_flicker_percent"], 100 * each["iou_change"]) for each in figures.values()]
+        label = f"**steady** ({method})" if method == body["steady"] else method
+        rows.append([label, *(text for less, change in cells for text in (f"{less:.1f}", f"{change:+.2f}"))])
+    moved = ", ".join(f"{percent:.0f} % on {name}" for name, percent in body["flicker_of_motion_percent"].items())
+    off = ", ".join(
+        f"{each['flicker_percent']:.2f} % and {100 * each['iou']:.1f} % on {name}"
+        for name, each in body["rows"]["off"].items()
+    )
+    choice, cuts = body["choice"], body["cuts"]
+    best = choice["best"]
+    measured = (
+        f"{body['model']}, {body['precision']}, {body['backend']}. Flicker and IoU without smoothing: {off}. Masks "
+        f"that do nothing but move with the picture would flicker, too: {moved} of what is seen. The strength and the "
+        f"numbers of hold were chosen on {choice['chosen_on']} alone ({best['strength']:g}, "
+        f"{' and '.join(f'{number:g}' for number in best['hold'])}). {choice['note']} Pictures of neighbouring frames "
+        f"differ by at most {cuts['most_within']:.1f} of 255, those of different scenes by at least "
+        f"{cuts['least_across']:.1f}; above {cuts['limit']:g} smoothing starts afresh."
+    )
+    text = (HERE / "temporal.md").read_text(encoding="utf-8")
+    return text.replace("<!-- measured -->", f"{measured}\n\n{table(header, rows)}")
+
+
 def accuracy() -> str:
     """Every metric of every shipped model, beside what others published."""
     rows = load("accuracy").get("rows", [])
@@ -160,7 +218,7 @@ def accuracy() -> str:
                 images = f"{figures['data']} {figures['split']}, {figures['images']} pictures"
                 parts.append(f"### {images}: {row['precision']}, {row['backend']}")
                 parts += accuracy_tables(figures)
-    published = [[item["set"], item["what"], item["note"], item["source"]] for item in listed["published"]]
+    published = [[item["set"], item["what"], item.get("note", ""), item["source"]] for item in listed["published"]]
     parts += ["## Published by others", table(["set", "figure", "note", "source"], published)]
     return "\n\n".join(parts) + "\n"
 
@@ -171,6 +229,10 @@ def outputs() -> dict[Path, str]:
     written = {readme: fill(readme.read_text(encoding="utf-8")), ROOT / "docs" / "architectures.md": architectures()}
     if load("engines"):
         written[ROOT / "docs" / "engines.md"] = engines()
+    if load("reliability") or load("soak"):
+        written[ROOT / "docs" / "reliability.md"] = reliability()
+    if load("temporal"):
+        written[ROOT / "docs" / "temporal.md"] = smoothing()
     if load("accuracy"):
         written[HERE / "accuracy.md"] = accuracy()
     for name, about in shipped().items():

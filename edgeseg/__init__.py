@@ -114,7 +114,8 @@ def stream(
         device: as for `load`.
         policy: "newest" drops frames that come too fast, "all" makes the source wait; unless given, cameras drop and
             files wait.
-        smooth: temporal smoothing, METHOD or METHOD:STRENGTH: "uncertainty", "exponential:0.5"; none unless given.
+        smooth: temporal smoothing: "steady", or METHOD[:STRENGTH][+flow][+hold] as in "uncertainty" and
+            "exponential:0.5+flow"; none unless given.
         max_frames: the source stops after so many frames.
 
     Raises:
@@ -129,10 +130,12 @@ def stream(
     from edgeseg.runtime.temporal import Smoother
 
     with ExitStack() as stack:
-        smoother = Smoother.parse(smooth) if smooth else None
+        if smooth:
+            Smoother.parse(smooth)  # a misspelt one is said before a camera is opened
         opened = stack.enter_context(open_source(source, max_frames) if isinstance(source, str) else source)
         if isinstance(model, Segmenter):
             segmenter = model
         else:
             segmenter = stack.enter_context(open_segmenter(model, backend, precision, device, threshold))
+        smoother = Smoother.parse(smooth, segmenter.threshold) if smooth else None
         yield from Pipeline(opened, segmenter, policy=policy, smoother=smoother).results()

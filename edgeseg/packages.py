@@ -6,9 +6,11 @@ from edgeseg.errors import BackendError
 
 # Import name -> extra of `pip install edgeseg[EXTRA]`; "" stands for a core dependency.
 EXTRA_OF = {
+    "aiohttp": "web",
     "av": "",
     "cuda": "tensorrt",
     "cv2": "cv",
+    "cyclonedds": "ros",
     "matplotlib": "train",
     "numpy": "",
     "onnx": "export",
@@ -23,7 +25,7 @@ EXTRA_OF = {
     "torch": "train",
     "torchvision": "train",
     "tqdm": "train",
-    "yaml": "train",
+    "yaml": "",
 }
 
 

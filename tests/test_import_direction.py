@@ -11,13 +11,14 @@ import pytest
 import edgeseg
 
 PACKAGE = Path(edgeseg.__file__).parent
-BASE = {"", "types", "errors", "manifest", "metrics", "drawing", "instance_masks", "packages", "machine"}
+BASE = {"", "types", "errors", "config", "manifest", "metrics", "drawing", "instance_masks", "packages", "machine"}
 
 # Room -> rooms of edgeseg that it may import, beside itself and the base. "" is `edgeseg/__init__.py`.
 MAY_IMPORT: dict[str, set[str]] = {
     "": {"runtime"},
     "types": set(),
     "errors": set(),
+    "config": set(),
     "manifest": set(),
     "metrics": set(),
     "drawing": set(),
@@ -34,11 +35,24 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cli": {"models", "data", "train", "runtime", "calib", "export", "bench"},
     "__main__": {"cli"},
 }
-HEAVY = {"av", "cv2", "onnx", "onnxruntime", "openvino", "torch", "torchvision", "tensorrt", "tensorrt_rtx", "yaml"}
+HEAVY = {
+    "aiohttp",
+    "av",
+    "cv2",
+    "onnx",
+    "onnxruntime",
+    "openvino",
+    "torch",
+    "torchvision",
+    "tensorrt",
+    "tensorrt_rtx",
+    "yaml",
+}
 # Rooms that run without torch: never, not even inside a function.
 NO_TORCH = {
     "types",
     "errors",
+    "config",
     "manifest",
     "metrics",
     "drawing",

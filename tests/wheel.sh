@@ -1,6 +1,7 @@
 #!/bin/sh
 # Builds the wheel, installs it into fresh environments without torch and runs the tests that need no checkout from
 # another directory. Usage: tests/wheel.sh UV PYTHON, where PYTHON is an interpreter, or `all` for each of 3.10 to 3.13.
+# EDGESEG_TESTED="3.11" leaves a version out of `all`, unless it is the only one.
 set -eu
 uv=$1
 checkout=$(cd "$(dirname "$0")/.." && pwd)
@@ -15,7 +16,15 @@ found() { # each Python from 3.10 to 3.13, on the PATH or kept by pyenv
   done
 }
 
-if [ "$2" = all ]; then pythons=$(found); else pythons=$2; fi
+if [ "$2" = all ]; then
+  pythons=$(found)
+  others=$(for python in $pythons; do
+    "$python" -c "import sys; sys.exit('%d.%d' % sys.version_info[:2] == '${EDGESEG_TESTED:-}')" && echo "$python"
+  done || true)
+  pythons=${others:-$pythons}
+else
+  pythons=$2
+fi
 [ -n "$pythons" ] || { echo "error: no Python from 3.10 to 3.13: $PATH. Install one." >&2; exit 1; }
 
 room=$(mktemp -d)
@@ -35,7 +44,7 @@ for python in $pythons; do
   echo "== $("$python" -V): the wheel, without torch"
   "$uv" venv --quiet --clear --python "$python" "$room/venv"
   install() { "$uv" pip install --quiet --python "$room/venv/bin/python" --constraints "$checkout/constraints.txt" "$@"; }
-  install "$room"/dist/*.whl pytest pytest-timeout onnx openvino pycocotools
+  install "$room"/dist/*.whl pytest pytest-timeout onnx openvino pycocotools cyclonedds rosbags aiohttp
   "$room/venv/bin/python" -c 'import cv2' 2>/dev/null || {
     "$uv" pip uninstall --quiet --python "$room/venv/bin/python" opencv-python
     install opencv-python-headless

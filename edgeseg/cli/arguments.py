@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Collection
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from edgeseg.errors import UsageError, nearest
 
@@ -88,20 +88,19 @@ def names(text: str) -> tuple[str, ...]:
 
 def size(text: str) -> tuple[int, int]:
     """An argument type: HEIGHTxWIDTH in pixels."""
-    height, _, width = text.partition("x")
-    if not (height.isdecimal() and width.isdecimal() and int(height) and int(width)):
-        raise UsageError("bad size", text, "Give HEIGHTxWIDTH in pixels, such as 144x256")
-    return int(height), int(width)
+    return _two_sides(text, "HEIGHTxWIDTH", "144x256")
 
 
-def not_yet(option: str) -> type[argparse.Action]:
-    """An argument action for an option that a later version brings: using it is a UsageError."""
+def across_by_down(text: str) -> tuple[int, int]:
+    """An argument type: WIDTHxHEIGHT in pixels, as cameras and FFmpeg write it."""
+    return _two_sides(text, "WIDTHxHEIGHT", "1280x720")
 
-    class Refuse(argparse.Action):
-        def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
-            raise UsageError(f"{option} is not in this version", values, "Leave it out")
 
-    return Refuse
+def _two_sides(text: str, form: str, example: str) -> tuple[int, int]:
+    first, _, second = text.partition("x")
+    if not (first.isdecimal() and second.isdecimal() and int(first) and int(second)):
+        raise UsageError("bad size", text, f"Give {form} in pixels, such as {example}")
+    return int(first), int(second)
 
 
 def add_json(parser: argparse.ArgumentParser, option: str = "--json") -> None:

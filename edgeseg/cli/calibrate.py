@@ -36,20 +36,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="minmax|moving-average|percentile|entropy|mse (default mse)",
     )
     parser.add_argument("--split", metavar="NAME", help="only the pictures of this split of a data set")
-    parser.add_argument(
-        "--stride",
-        type=whole("stride", 1),
-        default=1,
-        metavar="N",
-        help="every Nth picture; of a camera about its rate, since neighbouring frames say the same",
-    )
-    parser.add_argument(
-        "--count",
-        type=whole("count", 1),
-        default=128,
-        metavar="N",
-        help="at most N, drawn from all; of a camera the first N (default 128)",
-    )
+    for name, default, text in (
+        ("stride", 1, "every Nth picture; of a camera about its rate, since neighbouring frames say the same"),
+        ("count", 128, "at most N, drawn from all; of a camera the first N (default 128)"),
+    ):
+        parser.add_argument(f"--{name}", type=whole(name, 1), default=default, metavar="N", help=text)
     parser.add_argument("--seed", type=int, metavar="N", help="of the draw among more pictures than that (default 0)")
     parser.add_argument(
         "--drawn", action="store_true", help="take synthetic:640x480@30 too, to try things out: no use for a camera"

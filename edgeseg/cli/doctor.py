@@ -1,9 +1,8 @@
-"""`edgeseg doctor`: what this machine has: Python, packages, backends, the plugin, cameras, models, cache."""
+"""`edgeseg doctor`: what this machine has: Python, packages, backends, the plugin, cameras, decoders, models."""
 
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 HELP = "say what this machine has and what is missing"
@@ -42,6 +41,8 @@ def examine() -> dict[str, Any]:
         "backends": backends(),
         "plugin": plugin(),
         "cameras": cameras(),
+        "decoders": decoders(),
+        "gstreamer": gstreamer(),
         "models": [model["name"] for model in list_models()],
     }
 
@@ -105,17 +106,54 @@ def problems() -> list[str]:
     return found
 
 
-def cameras() -> list[dict[str, str]]:
-    """Video devices of the kernel: {"device", "name"}."""
-    found = []
-    for device in sorted(Path("/dev").glob("video*")):
-        label = Path("/sys/class/video4linux") / device.name / "name"
-        found.append({"device": str(device), "name": label.read_text().strip() if label.is_file() else ""})
-    return found
+def cameras() -> list[dict[str, Any]]:
+    """Video devices of the kernel, as `v4l2.Camera` has them."""
+    from dataclasses import asdict
+
+    from edgeseg.runtime.sources import v4l2
+
+    return [{**asdict(camera), "raw": camera.raw} for camera in v4l2.cameras()]
+
+
+def gstreamer() -> str:
+    """GStreamer's version, or why it cannot be loaded."""
+    from edgeseg.errors import BackendError
+    from edgeseg.runtime.sources.gstreamer_binding import gstreamer as load
+
+    try:
+        return str(load().Gst.version_string())
+    except BackendError as error:
+        return str(error)
+
+
+def decoders() -> dict[str, str]:
+    """State of each way to decode video in hardware."""
+    from edgeseg.runtime.sources.decoding import hardware_decoders
+
+    return hardware_decoders()
+
+
+def describe_camera(camera: dict[str, Any], sensor: int | None = None) -> str:
+    """Lines for one camera: name, and for each format sizes with their rates; `sensor` is the number of a bare one."""
+    by = f" ({camera['driver']})" if camera["driver"] else ""
+    lines = [f"  {camera['device']}  {camera['name']}{by}".rstrip()]
+    sizes: dict[str, list[str]] = {}
+    for mode in camera["modes"]:
+        rates = ", ".join(f"{rate:g}" for rate in mode["fps"])
+        size = f"{mode['width']}x{mode['height']}" if mode["width"] else "any size"
+        sizes.setdefault(mode["pixels"], []).append(f"{size} at {rates} fps" if rates else size)
+    lines += [f"    {pixels}: {'; '.join(each)}" for pixels, each in sizes.items()]
+    if camera["problem"]:
+        lines.append(f"    cannot be asked: {camera['problem']}")
+    elif not camera["modes"]:
+        lines.append("    captures no pictures")
+    elif sensor is not None:
+        lines.append(f"    a bare sensor: on a Jetson csi://{sensor} reads it")
+    return "\n".join(lines)
 
 
 def describe_findings(found: dict[str, Any]) -> str:
-    """The findings as text: machine, packages, backends, plugin, cameras, models, and what is wrong."""
+    """The findings as text: machine, packages, backends, plugin, cameras, decoders, models, what is wrong."""
     from edgeseg.cli.output import table
 
     machine = [f"  {key.replace('_', ' ')}: {value}" for key, value in found["machine"].items() if value is not None]
@@ -123,7 +161,11 @@ def describe_findings(found: dict[str, Any]) -> str:
         (name, entry["version"] or "-", "" if entry["version"] else f"pip install 'edgeseg[{entry['extra']}]'")
         for name, entry in found["packages"].items()
     ]
-    cameras = [f"  {camera['device']}  {camera['name']}".rstrip() for camera in found["cameras"]]
+    sensors = [camera["device"] for camera in found["cameras"] if camera["raw"]]
+    cameras = [
+        describe_camera(camera, sensors.index(camera["device"]) if camera["raw"] else None)
+        for camera in found["cameras"]
+    ]
     parts = [
         f"edgeseg {found['edgeseg']}",
         "\n".join(["machine", *machine]),
@@ -131,6 +173,8 @@ def describe_findings(found: dict[str, Any]) -> str:
         "\n".join(["backends", *(f"  {name}: {state}" for name, state in found["backends"].items())]),
         f"TensorRT plugin: {found['plugin']}",
         "\n".join(["cameras", *(cameras or ["  none"])]),
+        "\n".join(["hardware decoders", *(f"  {name}: {state}" for name, state in found["decoders"].items())]),
+        f"GStreamer: {found['gstreamer']}",
         f"models: {', '.join(found['models']) or 'none'}",
         *(f"problem: {problem}" for problem in found["problems"]),
     ]

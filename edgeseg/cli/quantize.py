@@ -186,12 +186,12 @@ def layer_table(limited: Limited) -> str:
 
 
 def correction_pictures(model: Path, source: Path) -> list[npt.NDArray[np.uint8]]:
-    """Inputs made of at most 64 pictures of a folder or clip."""
+    """Inputs, uint8 [1, H, W, 3] each, made of at most 64 pictures of a folder or clip, or of their tiles."""
     from edgeseg.calib.frames import FrameSet
     from edgeseg.calib.model_file import read_float_model
 
     _, manifest = read_float_model(model)
-    return [image for image, _ in FrameSet(source, count=64).inputs(manifest)]
+    return [tile[None] for image, _ in FrameSet(source, count=64).inputs(manifest) for tile in image]
 
 
 def score(model: Path, data: Path, split: str, count: int | None = None) -> float:

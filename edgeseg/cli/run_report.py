@@ -75,7 +75,7 @@ def summary(figures: Mapping[str, Any], args: argparse.Namespace) -> str:
     written = [
         str(numbered(path, place, several))
         for place in range(len(args.sources))
-        for path in (args.save, args.masks, args.jsonl)
+        for path in (args.save, args.masks, args.jsonl, args.record)
         if path and str(path) != "-"
     ]
     return "\n".join([*lines, *(f"wrote {path}" for path in written)])

@@ -10,23 +10,35 @@ import signal
 import threading
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edgeseg.instance_masks import paint
 
 if TYPE_CHECKING:
+    from edgeseg.cli.replaying import Comparison
     from edgeseg.runtime.pipeline import Pipeline
     from edgeseg.runtime.segmenter import Segmenter
     from edgeseg.runtime.sinks import Sink
-    from edgeseg.runtime.sources import Source
+    from edgeseg.runtime.sinks.recorder import Recorder
+    from edgeseg.runtime.sinks.web.server import WebPage
+    from edgeseg.runtime.sources import RawFormat, Source
     from edgeseg.runtime.streams import Streams
     from edgeseg.types import ClassInfo, Result
 
 PROGRESS_EVERY_S = 0.25
 # Kinds of sinks as people call them.
-NAMES = {"JsonLines": "file of JSON lines", "Masks": "folder of masks", "Video": "video", "Window": "window"}
+NAMES = {
+    "JsonLines": "file of JSON lines",
+    "Masks": "folder of masks",
+    "Recorder": "recording",
+    "RosTopics": "ROS 2 topics",
+    "SharedMemory": "shared memory",
+    "Video": "video",
+    "Window": "window",
+    "Camera": "web page",
+}
 
 
 class Signals:
@@ -105,9 +117,10 @@ class OnlyClasses:
             sink.write(result)
 
     def close(self) -> None:
-        """Close all of them."""
-        for sink in self._sinks:
-            sink.close()
+        """Close all of them, also where the end of one fails; then raises its error."""
+        with contextlib.ExitStack() as stack:
+            for sink in reversed(self._sinks):
+                stack.callback(sink.close)
 
 
 def _none_left(sinks: Sequence[Sink]) -> bool:
@@ -116,18 +129,32 @@ def _none_left(sinks: Sequence[Sink]) -> bool:
 
 
 def check_options(args: argparse.Namespace) -> None:
-    """Raise UsageError for outputs that get in each other's way, and for a way of smoothing that is none."""
+    """Raise UsageError for outputs that get in each other's way."""
     from edgeseg.errors import UsageError
-    from edgeseg.runtime.temporal import Smoother
 
-    if args.smooth:
-        Smoother.parse(args.smooth)
     if args.stats == args.jsonl == "-":
         raise UsageError("two outputs cannot share standard output", "--stats - --jsonl -", "Give one of them a file")
+    words = [camera.source for camera in args.sources]
+    if words.count("-") > 1:
+        raise UsageError("standard input is one source", " ".join(words), "Give - once")
     if len(args.sources) > 1 and args.show:
-        raise UsageError("a window shows one source", " ".join(args.sources), "Leave --show out")
+        raise UsageError("a window shows one source", f"{len(args.sources)} sources", "Leave --show out")
+    for option, path in (("--save", args.save), ("--masks", args.masks)):
+        if len(args.sources) > 1 and path and not path.name:
+            todo = "Give one to which each source's number can be added"
+            raise UsageError(f"{option} has no name", path, todo)
     if len(args.sources) > 1 and args.jsonl == "-":
         raise UsageError("several sources cannot share standard output", "--jsonl -", "Give a file; each gets its own")
+
+
+def raw_format(args: argparse.Namespace) -> RawFormat | None:
+    """What frames on standard input are, by the options; None without a size."""
+    from edgeseg.runtime.sources import RawFormat
+
+    if args.raw_size is None:
+        return None
+    width, height = args.raw_size
+    return RawFormat(width, height, args.raw_format, args.raw_fps)
 
 
 def numbered(path: str | Path | None, place: int, several: bool) -> str | Path | None:
@@ -138,32 +165,81 @@ def numbered(path: str | Path | None, place: int, several: bool) -> str | Path |
     return name.with_name(f"{name.stem}-{place}{name.suffix}")
 
 
+def local_names(args: argparse.Namespace, place: int, several: bool) -> dict[str, Any]:
+    """The names of one stream's shared memory, ROS topics and their frame; ROS has no `-` in names."""
+    ending = f"_{place}" if several else ""
+    shm = args.shm and str(numbered(args.shm, place, several))
+    return {"shm": shm, "ros": args.ros and args.ros + ending, "frame_id": args.ros_frame_id + ending}
+
+
+def open_page(args: argparse.Namespace, stack: contextlib.ExitStack) -> WebPage | None:
+    """The web page of --web, bound to its address and not serving yet; None without that option."""
+    if args.web is None:
+        return None
+    from edgeseg.runtime.sinks.web.address import read_address
+    from edgeseg.runtime.sinks.web.server import WebPage
+
+    # Not an option: every user of a machine sees the arguments of all processes.
+    return stack.enter_context(WebPage(read_address(args.web), os.environ.get("EDGESEG_WEB_TOKEN") or None))
+
+
 def make_pipelines(
-    args: argparse.Namespace, sources: Sequence[Source], segmenter: Segmenter, stack: contextlib.ExitStack
-) -> tuple[list[Pipeline], list[Sink]]:
-    """A pipeline for each source, and all of their sinks, which `stack` closes."""
+    args: argparse.Namespace,
+    sources: Sequence[Source],
+    segmenter: Segmenter,
+    stack: contextlib.ExitStack,
+    page: WebPage | None = None,
+) -> tuple[list[Pipeline], list[Sink], list[Recorder | Comparison]]:
+    """A pipeline for each of the `Camera`s in `args.sources`, their sinks, and what records or compares.
+
+    `stack` closes the sinks; `page` begins to serve.
+    """
+    from edgeseg.cli import replaying
     from edgeseg.runtime.pipeline import Pipeline
     from edgeseg.runtime.sinks import open_sinks
     from edgeseg.runtime.sinks.guarded import Guarded
+    from edgeseg.runtime.stats import Stats
     from edgeseg.runtime.temporal import Smoother
     from edgeseg.runtime.turnstile import Turnstile
 
-    turnstile, several = Turnstile(), len(sources) > 1
+    together = segmenter.batcher.size if segmenter.batcher is not None else 1
+    turnstile, several = Turnstile(2 * together), len(sources) > 1
     pipelines: list[Pipeline] = []
     every: list[Sink] = []
-    for place, source in enumerate(sources):
+    tapes: list[Recorder | Comparison] = []
+    for place, (camera, source) in enumerate(zip(args.sources, sources, strict=True)):
         save, masks, jsonl = (numbered(path, place, several) for path in (args.save, args.masks, args.jsonl))
-        opened = open_sinks(save, masks, jsonl, args.show, fps=source.fps, live=source.live)
-        live = source.live and args.policy != "all"
+        opened = open_sinks(
+            save, masks, jsonl, args.show, fps=source.fps, live=source.live, **local_names(args, place, several)
+        )
+        live, stats = source.live and camera.policy != "all", Stats()
+        if page is not None:
+            # Where nothing else is made of a file, it is seen at its own speed.
+            paced = not (source.live or opened)
+            opened.append(page.camera(source.name, stats, source.live, source.fps, paced))
         sinks: list[Sink] = [Guarded(sink, NAMES[type(sink).__name__], live) for sink in opened]
         for sink in sinks:
             stack.callback(sink.close)
         every += sinks
         if args.classes:
             sinks = [OnlyClasses(sinks, segmenter.classes, args.classes)]
-        smoother = Smoother.parse(args.smooth) if args.smooth else None
-        pipelines.append(Pipeline(source, segmenter, sinks, args.policy, smoother, turnstile=turnstile))
-    return pipelines, every
+        tape = replaying.open_tape(args, camera.smooth, numbered(args.record, place, several), source, segmenter)
+        on_drop = None
+        if isinstance(tape, replaying.Comparison):
+            sinks = [tape, *sinks]
+        elif tape is not None:
+            # Waited for, and given what the model said: without one result, or a class, a replay differs.
+            kept = Guarded(tape, NAMES["Recorder"], live=False)
+            stack.callback(kept.close)
+            every.append(kept)
+            sinks, on_drop = [*sinks, kept], tape.dropped
+        tapes += [] if tape is None else [tape]
+        smoother = Smoother.parse(camera.smooth, segmenter.threshold) if camera.smooth else None
+        pipelines.append(Pipeline(source, segmenter, sinks, camera.policy, smoother, stats, turnstile, on_drop))
+    if page is not None:
+        wanted = args.classes or [info.name for info in segmenter.classes]
+        page.start([info for info in segmenter.classes if info.id and info.name in wanted])
+    return pipelines, every, tapes
 
 
 def supervise(pipeline: Pipeline | Streams, sinks: Sequence[Sink], signals: Signals) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
 T = TypeVar("T")
@@ -39,11 +40,20 @@ class HandOver(Protocol[T]):
         """
 
 
-class _Slot(Generic[T]):
-    """What both kinds share: the slot, its lock, and the taking side."""
+# Why an item was never taken.
+REPLACED, ENDED = "a newer one came", "the run ended"
 
-    def __init__(self) -> None:
+
+class _Slot(Generic[T]):
+    """What both kinds share: the slot, its lock, and the taking side.
+
+    Args:
+        on_drop: told of each item that is dropped, and why; called inside the lock, so it must be quick.
+    """
+
+    def __init__(self, on_drop: Callable[[T, str], None] | None = None) -> None:
         self.dropped = 0
+        self._on_drop = on_drop
         self._items: deque[T] = deque()
         self._closed = False
         self._lock = threading.Lock()
@@ -71,10 +81,18 @@ class _Slot(Generic[T]):
         with self._lock:
             self._closed = True
             if discard:
-                self.dropped += len(self._items)
-                self._items.clear()
+                self._drop_all(ENDED)
             self._filled.notify_all()
             self._emptied.notify_all()
+
+    def _drop_all(self, why: str) -> None:
+        while self._items:
+            self._drop(self._items.popleft(), why)
+
+    def _drop(self, item: T, why: str) -> None:
+        self.dropped += 1
+        if self._on_drop is not None:
+            self._on_drop(item, why)
 
 
 class Mailbox(_Slot[T]):
@@ -84,10 +102,9 @@ class Mailbox(_Slot[T]):
         """Hand `item` over at once; False when closed."""
         with self._lock:
             if self._closed:
-                self.dropped += 1
+                self._drop(item, ENDED)
                 return False
-            self.dropped += len(self._items)
-            self._items.clear()
+            self._drop_all(REPLACED)
             self._items.append(item)
             self._filled.notify()
             return True
@@ -101,7 +118,7 @@ class Waiting(_Slot[T]):
         with self._lock:
             self._wait_for_room()
             if self._closed:
-                self.dropped += 1
+                self._drop(item, ENDED)
                 return False
             self._items.append(item)
             self._filled.notify()

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +21,13 @@ from edgeseg.errors import UsageError, nearest
 from edgeseg.runtime import notices
 from edgeseg.runtime.geometry import Geometry
 from edgeseg.runtime.mailbox import HandOver, Mailbox, Waiting
+from edgeseg.runtime.motion import Gray, gray_of
+from edgeseg.runtime.outbox import Outbox
 from edgeseg.runtime.segmenter import Segmenter
 from edgeseg.runtime.sinks.base import Sink, wants_stop
+from edgeseg.runtime.sources.recorded import Recorded
 from edgeseg.runtime.stats import Stats
-from edgeseg.runtime.temporal import Memory, Smoother
+from edgeseg.runtime.temporal import Memory, Smoother, check_smoothing
 from edgeseg.runtime.tiling import Tiling
 from edgeseg.runtime.turnstile import Turnstile
 from edgeseg.runtime.workers import Workers
@@ -47,6 +50,7 @@ class _Inferred:
     outputs: dict[str, npt.NDArray[Any]]
     preprocess_ms: float
     inference_ms: float
+    gray: Gray | None  # of the model's input, for smoothing
 
 
 class Pipeline:
@@ -64,9 +68,10 @@ class Pipeline:
         smoother: temporal smoothing of the probability; left out, with a warning, for a folder of unrelated pictures.
         stats: counts and spans; new ones unless given.
         turnstile: where pipelines that share a segmenter queue for it, each with its newest frame.
+        on_drop: told of each frame that is dropped, and why; it must be quick.
 
     Raises:
-        UsageError: an unknown policy, or a smoother for a model without probability.
+        UsageError: an unknown policy, or a smoother that does not fit the model (`check_smoothing`).
     """
 
     def __init__(
@@ -78,11 +83,12 @@ class Pipeline:
         smoother: Smoother | None = None,
         stats: Stats | None = None,
         turnstile: Turnstile | None = None,
+        on_drop: Callable[[Frame, str], None] | None = None,
     ) -> None:
         if policy is not None and policy not in POLICIES:
             raise UsageError("unknown policy", policy, nearest(policy, POLICIES))
-        if smoother is not None and not segmenter.has_probability:
-            raise UsageError("the model has no probability to smooth", segmenter.manifest.name, "Leave smoothing out")
+        if smoother is not None:
+            check_smoothing(smoother, segmenter.manifest)
         if smoother is not None and source.unrelated:
             notices.warn(f"no smoothing: the pictures of {source.name} have nothing to do with each other")
             smoother = None
@@ -92,11 +98,13 @@ class Pipeline:
         self._turnstile = turnstile or Turnstile()
         # Of a model with memory each stream has its own, and unrelated pictures have none.
         self._memory = Memory() if segmenter.manifest.memory and not source.unrelated else None
-        self._smoothed: tuple[Geometry | Tiling, int] | None = None
         newest = policy == "newest" if policy else source.live
-        self._inbox: HandOver[Frame] = Mailbox() if newest else Waiting()
+        self._inbox: HandOver[Frame] = Mailbox(on_drop) if newest else Waiting(on_drop)
         self._inferred: Waiting[_Inferred] = Waiting()
         self.stats.follow("dropped", self._inbox)
+        if isinstance(source, Recorded):  # what was dropped then came in then, too
+            self.stats.follow("dropped", source)
+            self.stats.follow("frames_in", source)
         # Inferred but never through the third thread: that only happens when a sink failed.
         self.stats.follow("failed", self._inferred)
         self._workers = Workers(("capture", "infer", "output", "stop"), on_error=self._close_inputs)
@@ -161,7 +169,7 @@ class Pipeline:
             The first error of any thread, after the results before it.
         """
         outbox: Waiting[Result] = Waiting()
-        self._sinks.append(_Consumer(outbox))
+        self._sinks.append(Outbox(outbox))
         self.start()
         try:
             while (result := outbox.take()) is not None:
@@ -239,7 +247,9 @@ class Pipeline:
             outputs = self.segmenter.infer(image, self._memory.recall(geometry, frame.session))
             self._memory.keep(outputs["probability"], geometry, frame.session)
         ended = time.perf_counter()
-        return _Inferred(frame, geometry, outputs, (prepared - started) * 1e3, (ended - prepared) * 1e3)
+        # Here and not where it is needed: the input's memory is the backend's, which the next frame is written into.
+        gray = gray_of(image) if self._smoother else None
+        return _Inferred(frame, geometry, outputs, (prepared - started) * 1e3, (ended - prepared) * 1e3, gray)
 
     def _output(self) -> None:
         while (inferred := self._inferred.take()) is not None:
@@ -278,22 +288,4 @@ class Pipeline:
             return inferred.outputs
         # Another frame size moves everything in a letterboxed map; and who knows what happened while a source was away.
         stretch = (inferred.geometry, inferred.frame.session)
-        if stretch != self._smoothed:
-            self._smoother.reset()
-        self._smoothed = stretch
-        return {"probability": self._smoother(inferred.outputs["probability"])}
-
-
-class _Consumer:
-    """The sink behind `results()`."""
-
-    def __init__(self, outbox: Waiting[Result]) -> None:
-        self._outbox = outbox
-
-    def write(self, result: Result) -> None:
-        """Wait until the consumer takes the result; nobody misses it when the consumer has left."""
-        self._outbox.put(result)
-
-    def close(self) -> None:
-        """Nothing more comes."""
-        self._outbox.close()
+        return {"probability": self._smoother(inferred.outputs["probability"], inferred.gray, stretch)}

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from edgeseg.errors import ModelError, UsageError
 from edgeseg.manifest import Manifest
 from edgeseg.runtime.geometry import Geometry
+from edgeseg.runtime.reuse import ReusedArrays
 from edgeseg.runtime.tiling import Tiling
 from edgeseg.types import Instances, LabelMap, Probability
 
@@ -39,7 +40,7 @@ class Answer(NamedTuple):
 
 
 class Postprocessor:
-    """Makes label maps of one semantic model's outputs. Holds no state; threads may share it.
+    """Makes label maps of one semantic model's outputs. Threads may share it.
 
     Args:
         manifest: the model's manifest.
@@ -59,6 +60,7 @@ class Postprocessor:
         self.threshold = manifest.threshold if threshold is None else threshold
         self._first = threshold_byte(self.threshold)
         self.outputs = ("probability" if self.two_class else "label_map",)
+        self._arrays = ReusedArrays()
 
     def __call__(self, outputs: Mapping[str, npt.NDArray[Any]], geometry: Geometry | Tiling) -> Answer:
         """Bring one frame's output to the size of the frame.
@@ -69,18 +71,21 @@ class Postprocessor:
             geometry: from the preprocessor.
 
         Returns:
-            label_map uint8 [h, w] and probability uint8 [h, w] (None with more than two classes), new arrays of the
-            frame's size. The probability is resized bilinearly and then cut at the threshold, which draws smoother
-            borders than a resized label map; labels of more classes are resized to the nearest pixel.
+            label_map uint8 [h, w] and probability uint8 [h, w] (None with more than two classes) of the frame's size,
+            arrays that nobody else holds. The probability is resized bilinearly and then cut at the threshold, which
+            draws smoother borders than a resized label map; labels of more classes are resized to the nearest pixel.
         """
         import cv2
 
         values = geometry.map_of(outputs[self.outputs[0]])
         size = (geometry.frame_width, geometry.frame_height)
-        # A resize to the same size still makes a new array.
+        # A resize to the same size still copies.
+        target = self._arrays.take(size[::-1])
         if not self.two_class:
-            return Answer(cast(LabelMap, cv2.resize(values, size, interpolation=cv2.INTER_NEAREST_EXACT)), None)
-        probability = cast(Probability, cv2.resize(values, size, interpolation=cv2.INTER_LINEAR))
+            labels = cv2.resize(values, size, dst=target, interpolation=cv2.INTER_NEAREST_EXACT)
+            return Answer(cast(LabelMap, labels), None)
+        probability = cast(Probability, cv2.resize(values, size, dst=target, interpolation=cv2.INTER_LINEAR))
         # cv2 compares with `greater than`; -1 lets everything pass.
-        _, label_map = cv2.threshold(probability, self._first - 1, 1, cv2.THRESH_BINARY)
+        target = self._arrays.take(size[::-1])
+        _, label_map = cv2.threshold(probability, self._first - 1, 1, cv2.THRESH_BINARY, dst=target)
         return Answer(cast(LabelMap, label_map), probability)

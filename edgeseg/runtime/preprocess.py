@@ -14,6 +14,7 @@ import numpy.typing as npt
 from edgeseg.errors import InputError
 from edgeseg.manifest import Manifest
 from edgeseg.runtime.geometry import Geometry, fit_geometry
+from edgeseg.runtime.reuse import ReusedArrays
 from edgeseg.runtime.tiling import Tiler, Tiling
 from edgeseg.types import Image
 
@@ -22,9 +23,10 @@ BORDER = 127
 
 
 class Preprocessor:
-    """Makes the input `image` of one model from frames of any size. Holds no state; threads may share it."""
+    """Makes the input `image` of one model from frames of any size. Threads may share it."""
 
     def __init__(self, manifest: Manifest) -> None:
+        self._inputs, self._doubles = ReusedArrays(), ReusedArrays()
         self._fit, self._height, self._width = manifest.fit, manifest.height, manifest.width
         self._tiler = Tiler(manifest) if manifest.tiled else None
 
@@ -38,22 +40,24 @@ class Preprocessor:
             out: uint8 [1, height, width, 3], where the result goes; not for tiles.
 
         Returns:
-            uint8 [1, height, width, 3] BGR (tiles: [n, height, width, 3]), `out` or a new array, and what undoes the
-            resize or the cutting.
+            uint8 [1, height, width, 3] BGR (tiles: [n, height, width, 3]), `out` or an array that nobody else
+            holds, and what undoes the resize or the cutting.
         """
         if self._tiler is not None:
             return self._tiler(image)
         geometry = fit_geometry(self._fit, image.shape[0], image.shape[1], self._height, self._width)
-        target = np.empty((1, self._height, self._width, 3), np.uint8) if out is None else out
+        target = self._inputs.take((1, self._height, self._width, 3)) if out is None else out
         if (geometry.height, geometry.width) == (self._height, self._width):
-            resize_image(image, geometry.width, geometry.height, target[0])
+            resize_image(image, geometry.width, geometry.height, target[0], self._doubles)
         else:
             target[:] = BORDER
-            geometry.area(target[0])[:] = resize_image(image, geometry.width, geometry.height)
+            geometry.area(target[0])[:] = resize_image(image, geometry.width, geometry.height, doubles=self._doubles)
         return target, geometry
 
 
-def resize_image(image: Image, width: int, height: int, out: Image | None = None) -> Image:
+def resize_image(
+    image: Image, width: int, height: int, out: Image | None = None, doubles: ReusedArrays | None = None
+) -> Image:
     """Resize a picture the way the runtime, calibration and evaluation all do.
 
     Args:
@@ -61,6 +65,7 @@ def resize_image(image: Image, width: int, height: int, out: Image | None = None
         width: columns of the result.
         height: rows of the result.
         out: of the result's shape, C-contiguous, where it goes.
+        doubles: where the picture of twice that size is taken from that comes in between; only for [H, W, 3].
 
     Returns:
         uint8 [height, width, 3] or [height, width], C-contiguous: `out`, or else a new array, or the image itself where
@@ -77,7 +82,8 @@ def resize_image(image: Image, width: int, height: int, out: Image | None = None
     # them. INTER_AREA looks at all, but is slow for any ratio that is no integer. Bilinear to twice the size and then
     # the mean of 2 x 2, for which OpenCV has fast code, samples 4 x 4 points, close to INTER_AREA.
     if image.shape[1] > 1.5 * width or image.shape[0] > 1.5 * height:
-        image = cast(Image, cv2.resize(image, (2 * width, 2 * height), interpolation=cv2.INTER_LINEAR))
+        double = None if doubles is None else doubles.take((2 * height, 2 * width, 3))
+        image = cast(Image, cv2.resize(image, (2 * width, 2 * height), dst=double, interpolation=cv2.INTER_LINEAR))
         return cast(Image, cv2.resize(image, (width, height), dst=out, interpolation=cv2.INTER_AREA))
     return cast(Image, cv2.resize(image, (width, height), dst=out, interpolation=cv2.INTER_LINEAR))
 

@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeseg.errors import BackendError, ModelError, UsageError, nearest
-from edgeseg.manifest import ENGINE_SUFFIX, PRECISIONS, PREVIOUS, Manifest
+from edgeseg.manifest import PRECISIONS, PREVIOUS, Manifest
 from edgeseg.runtime.backends.base import first_inputs
+from edgeseg.runtime.batcher import Batcher
 from edgeseg.runtime.geometry import Geometry
 from edgeseg.runtime.postprocess import Answer, Postprocessor
 from edgeseg.runtime.postprocess_instances import InstancePostprocessor
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from edgeseg.runtime.backends.choice import Choice
 
 Outputs = Mapping[str, npt.NDArray[Any]]
+DEADLINE_MS = 5.0
 
 
 class Segmenter:
@@ -38,15 +40,23 @@ class Segmenter:
         threshold: foreground probability from which a label is 1, for two-class models, or score from which an instance
             counts; the manifest's unless given.
         choice: how backend and precision were chosen, where something chose.
+        batcher: gathers the pictures of several threads for one call; closed with the segmenter.
 
     Raises:
         UsageError: a threshold outside 0 to 1, or for a model without probability.
         ModelError: a kind of model that this version cannot run.
     """
 
-    def __init__(self, backend: Backend, threshold: float | None = None, choice: Choice | None = None) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        threshold: float | None = None,
+        choice: Choice | None = None,
+        batcher: Batcher | None = None,
+    ) -> None:
         self.backend = backend
         self.choice = choice
+        self.batcher = batcher
         self.manifest: Manifest = backend.manifest
         self._preprocess = Preprocessor(self.manifest)
         self._postprocess: Postprocessor | InstancePostprocessor
@@ -115,6 +125,8 @@ class Segmenter:
                 nothing came before.
         """
         names = self._postprocess.outputs
+        if self.batcher is not None and len(image) == 1:
+            return self.batcher.infer(self._inputs(image, previous), names)
         with self._lock:
             if self._closed:
                 raise ModelError("the segmenter is closed", self.manifest.name, "Load it again")
@@ -127,18 +139,23 @@ class Segmenter:
     def _infer_one(
         self, image: npt.NDArray[np.uint8], names: Sequence[str], previous: npt.NDArray[np.uint8] | None
     ) -> dict[str, npt.NDArray[Any]]:
-        inputs = first_inputs(self.manifest, image)
-        outputs = self.backend.infer(inputs if previous is None else inputs | {PREVIOUS: previous})
+        outputs = self.backend.infer(self._inputs(image, previous))
         for name in names:
             if name not in outputs:
                 raise ModelError("the model lacks an output", name, "Export the model again")
         # Copied inside the lock: the backend may reuse its arrays for the next call.
         return {name: outputs[name].copy() for name in names}
 
+    def _inputs(
+        self, image: npt.NDArray[np.uint8], previous: npt.NDArray[np.uint8] | None
+    ) -> dict[str, npt.NDArray[Any]]:
+        inputs = first_inputs(self.manifest, image)
+        return inputs if previous is None else inputs | {PREVIOUS: previous}
+
     def postprocess(self, outputs: Outputs, geometry: Geometry | Tiling) -> Answer:
         """Outputs and geometry -> label_map and probability (or None), uint8 [H, W] of the frame's size, and instances.
 
-        New arrays; instances are None for semantic models.
+        Arrays that nobody else holds; instances are None for semantic models.
         """
         return self._postprocess(outputs, geometry)
 
@@ -154,6 +171,8 @@ class Segmenter:
 
     def close(self) -> None:
         """Free the backend, after the inference in progress; may be called again."""
+        if self.batcher is not None:
+            self.batcher.close()
         with self._lock:
             if not self._closed:
                 self._closed = True
@@ -173,6 +192,8 @@ def open_segmenter(
     device: str | None = None,
     threshold: float | None = None,
     rebuild: bool = False,
+    batch: int = 1,
+    deadline_ms: float = DEADLINE_MS,
 ) -> Segmenter:
     """Load a model by name or path.
 
@@ -186,13 +207,17 @@ def open_segmenter(
         threshold: foreground probability from which a label is 1, or score from which an instance counts; the model's
             own when None.
         rebuild: an engine file that does not fit this machine is built again, from the ONNX file in its manifest.
+        batch: pictures of several threads that may go into one call; a tiled model takes one.
+        deadline_ms: how long a picture may wait for others, where `batch` is above 1.
 
     Raises:
-        UsageError: an unknown model name, backend or precision, a threshold outside 0 to 1.
+        UsageError: an unknown model name, backend or precision, a threshold outside 0 to 1, a batch that the backend or
+            the model does not take.
         InputError: the file does not exist or cannot be read.
         ModelError: the file is corrupt or has no manifest; an engine does not fit this machine.
         BackendError: the backend is not installed or finds no device.
     """
+    from edgeseg.runtime.backends import load_backend
     from edgeseg.runtime.backends.choice import choose
 
     found = find_model(model)
@@ -200,7 +225,12 @@ def open_segmenter(
     choice = choose(files, None if backend == "auto" else [backend], device)
     loaded = _load(files, choice, device, rebuild)
     try:
-        return Segmenter(loaded, threshold, choice)
+        if batch == 1:
+            return Segmenter(loaded, threshold, choice)
+        if loaded.manifest.tiled:
+            raise UsageError("a tiled model takes one picture a call", loaded.manifest.name, "Leave batches out")
+        several = load_backend(files[choice.precision], choice.backend, device, batch=batch)
+        return Segmenter(loaded, threshold, choice, Batcher(loaded, several, batch, deadline_ms))
     except BaseException:
         loaded.close()
         raise
@@ -230,17 +260,9 @@ def _load(files: Mapping[str, Path], choice: Choice, device: str | None, rebuild
     except BackendError as error:
         if not _runs_engines(choice.backend):
             raise
-        raise BackendError(error.cause, error.seen, _instead(files, error.todo)) from None
+        from edgeseg.runtime.backends.choice import instead_of_engine
 
-
-def _instead(files: Mapping[str, Path], todo: str) -> str:
-    """What to do, and what `auto` would take where an engine cannot run."""
-    from edgeseg.runtime.backends.choice import kept_choice
-
-    if any(path.suffix == ENGINE_SUFFIX for path in files.values()):
-        return f"{todo}, with the .onnx file that it was built from"
-    kept = kept_choice(files)
-    return f"{todo} ({kept.backend} {kept.precision} on this machine)" if kept else todo
+        raise BackendError(error.cause, error.seen, instead_of_engine(files, device, error.todo)) from None
 
 
 def _runs_engines(backend: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from edgeseg.runtime import notices
@@ -23,7 +23,7 @@ class Streams:
 
     def __init__(self, pipelines: Sequence[Pipeline]) -> None:
         self.pipelines = tuple(pipelines)
-        self._told: set[int] = set()
+        self._told: list[Pipeline] = []
 
     @property
     def stats(self) -> Streams:
@@ -40,7 +40,7 @@ class Streams:
         ends = None if timeout_s is None else time.monotonic() + timeout_s
         for pipeline in self.pipelines:
             if not pipeline.wait(None if ends is None else max(0.0, ends - time.monotonic())):
-                self._tell()
+                self._tell(self.pipelines)
                 return False
         return True
 
@@ -50,9 +50,11 @@ class Streams:
             pipeline.stop()
 
     def join(self) -> None:
-        """Wait for the end of all; raises the first stream's error."""
+        """Wait for the end of all; raises the first stream's error, and says those of others that were not said yet."""
         self.wait()
-        for pipeline in self.pipelines:
+        failed = [pipeline for pipeline in self.pipelines if pipeline.error is not None]
+        self._tell(failed[1:])
+        for pipeline in failed[:1]:
             pipeline.join()
 
     def counts(self) -> dict[str, Any]:
@@ -66,10 +68,10 @@ class Streams:
         each = [{"source": p.source.name, **p.stats.to_dict()} for p in self.pipelines]
         return {**self.counts(), "streams": each}
 
-    def _tell(self) -> None:
-        """Say at once that a stream has failed, since the end of the others may be days away."""
-        for place, pipeline in enumerate(self.pipelines):
+    def _tell(self, pipelines: Iterable[Pipeline]) -> None:
+        """Say once that a stream has failed; at once, since the end of the others may be days away."""
+        for pipeline in pipelines:
             error = pipeline.error
-            if error is not None and place not in self._told:
-                self._told.add(place)
+            if error is not None and pipeline not in self._told:
+                self._told.append(pipeline)
                 notices.warn(f"{pipeline.source.name} has ended: {error}")

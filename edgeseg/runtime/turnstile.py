@@ -13,7 +13,7 @@ class Turnstile:
 
     Args:
         places: how many may be inside at a time. Two, so that one stream's picture is made small while another's is
-            in the engine.
+            in the engine; twice as many as the engine takes together.
     """
 
     def __init__(self, places: int = 2) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -30,7 +31,8 @@ WRONG = {
     "smoothing": (["run", "demo", "--smooth", "kalman"], "kalman"),
     "smoothing strength": (["run", "demo", "--smooth", "uncertainty:2"], "2"),
     "no classes": (["run", "demo", "--classes", ","], "','"),
-    "web": (["run", "demo", "--web", "127.0.0.1:8000"], "not in this version"),
+    "web page": (["run", "--web", "demo"], "SOURCE"),
+    "no address of a web page": (["run", "demo", "--web", "8000:"], "HOST:PORT"),
     "unknown model": (["run", "synthetic:64x64", "--model", "persn", "--max-frames", "1"], "persn"),
     "drop without data": (["quantize", "m.onnx", "--ranges", "r", "-o", "o", "--max-drop", "1"], "--data"),
     "bad size": (["export", "person", "-o", "x.onnx", "--size", "256"], "256"),
@@ -92,7 +94,8 @@ def test_changes_of_a_recipe_may_stand_anywhere() -> None:
 
 @pytest.mark.checkout
 def test_commands_in_texts_are_read() -> None:
-    texts = [path for path in (ROOT / "README.md", *sorted((ROOT / "recipes").glob("*.yaml"))) if path.is_file()]
+    named = (ROOT / "README.md", ROOT / "docs" / "jetson.md", *sorted((ROOT / "recipes").glob("*.yaml")))
+    texts = [path for path in named if path.is_file()]
     if not texts:
         pytest.skip("README and recipes are not here: these tests run from an installed package")
     lines = [line for path in texts for line in path.read_text(encoding="utf-8").splitlines()]
@@ -101,4 +104,4 @@ def test_commands_in_texts_are_read() -> None:
     ]
     assert len(commands) > 6
     for command in commands:
-        assert parse(command.split()[1:]).verb in VERBS
+        assert parse(shlex.split(command)[1:]).verb in VERBS

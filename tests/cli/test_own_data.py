@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import cv2
-import numpy as np
 import pytest
+from own_set import draw_set
 
 from edgeseg.cli.main import main
 
@@ -24,24 +24,8 @@ SMALL = [
 
 
 def draw(root: Path) -> None:
-    """Red discs and blue boxes on gray, values 1 and 2; a void frame around each picture."""
-    rng = np.random.default_rng(0)
-    for folder in ("images", "masks"):
-        (root / folder).mkdir(parents=True)
-    (root / "classes.txt").write_text("floor\nball\nbox\n9 void\n")
-    stems = [f"{number:02d}" for number in range(12)]
-    for stem in stems:
-        image = rng.integers(90, 150, (72, 108, 3)).astype(np.uint8)
-        mask = np.zeros((72, 108), np.uint8)
-        x, y = int(rng.integers(16, 40)), int(rng.integers(20, 50))
-        for canvas, values in ((image, ((30, 30, 230), (230, 40, 30))), (mask, (1, 2))):
-            cv2.circle(canvas, (x, y), 13, values[0], -1)
-            cv2.rectangle(canvas, (x + 26, y - 12), (x + 50, y + 12), values[1], -1)
-        mask[:3] = mask[-3:] = 9
-        cv2.imwrite(str(root / "images" / f"{stem}.png"), image)
-        cv2.imwrite(str(root / "masks" / f"{stem}.png"), mask)
-    (root / "train.txt").write_text("\n".join(stems[:9]))
-    (root / "val.txt").write_text("\n".join(stems[9:]))
+    """Nine pictures to learn from, three held out; a void frame around each."""
+    draw_set(root, (72, 108), 12, 9, radius=13, rows=(20, 50), columns=(16, 40), box=(26, 50, 12), void=True)
 
 
 def call(words: str, *more: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import fcntl
 import json
@@ -21,6 +22,7 @@ import numpy as np
 import pytest
 
 from edgeseg.cli.main import main
+from edgeseg.cli.running import local_names
 
 WIDTH, HEIGHT = 64, 48
 Start = Callable[..., subprocess.Popen]
@@ -154,7 +156,7 @@ BAD_INPUT: dict[str, tuple[Callable[[Path, Path], list[object]], int, str]] = {
     "empty folder": (lambda d, m: [_folder(d / "empty"), "--model", m], 3, "empty"),
     "pattern without files": (lambda d, m: [d / "*.jpg", "--model", m], 3, "*.jpg"),
     "no camera": (lambda d, m: ["97", "--model", m], 3, "97"),
-    "later source": (lambda d, m: ["csi://0", "--model", m], 2, "not in this version"),
+    "later source": (lambda d, m: ["ftp://host/clip.mp4", "--model", m], 2, "not in this version"),
     "corrupt model": (lambda d, m: ["synthetic:8x8", "--model", _cut(d / "cut.onnx", m)], 4, "cut.onnx"),
     "model without manifest": (lambda d, m: ["synthetic:8x8", "--model", _bare(d / "bare.onnx", m)], 4, "manifest"),
     "missing model file": (lambda d, m: ["synthetic:8x8", "--model", d / "no.onnx"], 3, "no.onnx"),
@@ -166,6 +168,8 @@ BAD_INPUT: dict[str, tuple[Callable[[Path, Path], list[object]], int, str]] = {
     "save onto a folder": (lambda d, m: ["synthetic:8x8", "--model", m, "--save", _folder(d / "f.mp4")], 3, "f.mp4"),
     "masks onto a file": (lambda d, m: ["synthetic:8x8", "--model", m, "--masks", _text(d / "file")], 3, "file"),
     "jsonl into no folder": (lambda d, m: ["synthetic:8x8", "--model", m, "--jsonl", d / "no/out.jsonl"], 3, "no"),
+    "shared memory in a folder": (lambda d, m: ["synthetic:8x8", "--model", m, "--shm", "a/b"], 2, "a/b"),
+    "no name of a topic": (lambda d, m: ["synthetic:8x8", "--model", m, "--ros", "a-b"], 2, "a-b"),
     "stats into no folder": (lambda d, m: ["synthetic:8x8", "--model", m, "--stats", d / "no/s.json"], 3, "no"),
 }
 
@@ -219,29 +223,6 @@ def test_a_truncated_video_is_segmented_as_far_as_it_goes(
     assert "cut.mkv" in err
     assert err.count("\n") == 1
     assert 10 < len(frames_of(out)) < 60
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_in_the_middle_finishes_the_files(
-    number: signal.Signals, start: Start, tiny_model: Path, tmp_path: Path
-) -> None:
-    video, lines, stats = (tmp_path / name for name in ("out.mp4", "out.jsonl", "stats.json"))
-    process = start("synthetic:64x48@50", "--model", tiny_model, "--save", video, "--jsonl", lines, "--stats", stats)
-    deadline = time.monotonic() + 120
-    while not (lines.exists() and lines.read_text().count("\n") >= 10):
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    process.send_signal(number)
-    out, err = process.communicate(timeout=30)
-    assert (process.returncode, err) == (0, "")
-    figures = json.loads(stats.read_text())
-    written = figures["frames_out"]
-    assert written >= 10
-    assert figures["frames_in"] == sum(figures[key] for key in ("frames_out", "dropped", "skipped", "failed"))
-    assert len(frames_of(video)) == written
-    assert lines.read_text().count("\n") == written
-    assert f"{written} out" in out
 
 
 def test_a_second_signal_aborts_when_an_output_hangs(start: Start, tiny_model: Path, tmp_path: Path) -> None:
@@ -308,6 +289,14 @@ def test_a_clip_in_a_window(clip: Path, start: Start, tiny_model: Path, monkeypa
     assert "20 in, 20 out" in out
 
 
+def test_several_sources_have_shared_memory_and_topics_of_their_own() -> None:
+    args = argparse.Namespace(shm="maps", ros="robot/eyes", ros_frame_id="eye")
+    assert local_names(args, 0, False) == {"shm": "maps", "ros": "robot/eyes", "frame_id": "eye"}
+    assert local_names(args, 1, True) == {"shm": "maps-1", "ros": "robot/eyes_1", "frame_id": "eye_1"}
+    args.shm = args.ros = None
+    assert local_names(args, 1, True) == {"shm": None, "ros": None, "frame_id": "eye_1"}
+
+
 def _text(path: Path) -> Path:
     path.write_text("no picture in here\n" * 50)
     return path
@@ -353,6 +342,10 @@ def test_several_sources_each_with_outputs_of_its_own(
 
 
 def test_what_several_sources_cannot_share(clip: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for words, told in ((["--show"], "a window shows one source"), (["--jsonl", "-"], "cannot share standard output")):
+    for words, told in (
+        (["--show"], "a window shows one source"),
+        (["--jsonl", "-"], "cannot share standard output"),
+        (["--masks", "."], "--masks has no name: ."),
+    ):
         assert run(clip, clip, "--model", tiny_model, *words) == 2
         assert told in capsys.readouterr().err

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from edgeseg.config import from_mapping
 from edgeseg.data.memory import Memory, remember, thin_plate
 from edgeseg.errors import UsageError
 
@@ -91,6 +92,5 @@ def test_settings_that_make_no_sense() -> None:
 
 
 def test_a_part_of_the_settings_leaves_the_rest_as_it_was() -> None:
-    recipe = pytest.importorskip("edgeseg.train.recipe", reason="torch is not installed")
-    made = recipe.from_mapping(Memory, {"small": {"shift": 0.05}}, "memory")
+    made = from_mapping(Memory, {"small": {"shift": 0.05}}, "memory")
     assert made.small == replace(CONFIG.small, shift=0.05) and made.large == CONFIG.large

@@ -70,3 +70,20 @@ def read_back(path: Path) -> tuple[list[Picture], list[float]]:
     with av.open(str(path)) as container:
         frames = list(container.decode(video=0))
         return [frame.to_ndarray(format="bgr24") for frame in frames], [float(frame.time or 0.0) for frame in frames]
+
+
+def h264(width: int, height: int, frames: int = 40, pixels: str = "yuv420p") -> bytes:
+    """A bare H.264 stream of noise at 25 frames a second, as a camera's encoder gives it."""
+    codec = av.CodecContext.create("libx264", "w")
+    codec.width, codec.height, codec.pix_fmt = width, height, pixels
+    codec.framerate, codec.time_base = Fraction(25), Fraction(1, 25)
+    codec.options = {"tune": "zerolatency", "preset": "ultrafast"}
+    out = b""
+    for number in range(frames + 1):
+        picture = None
+        if number < frames:
+            image = np.random.default_rng(number).integers(0, 256, (height, width, 3), np.uint8)
+            picture = av.VideoFrame.from_ndarray(image, format="bgr24").reformat(format=pixels)
+            picture.pts = number
+        out += b"".join(bytes(packet) for packet in codec.encode(picture))
+    return out

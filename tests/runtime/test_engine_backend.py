@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import time
+from collections import deque
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -84,6 +87,32 @@ def test_memory_that_is_lent_is_what_the_engine_reads(engine: Path) -> None:
             for _ in range(2):  # also when it is given a second time
                 np.testing.assert_array_equal(backend.infer({"image": array})["probability"], mean(picture(seed)))
         assert backend.borrow_input() is not None
+
+
+def test_threads_that_borrow_at_once_leave_the_last_slot(engine: Path) -> None:
+    class Slow(deque[Any]):
+        """Another thread comes in between a look at the length and what is done about it."""
+
+        def __len__(self) -> int:
+            length = super().__len__()
+            time.sleep(0.01)
+            return length
+
+    with opened(engine) as backend, ThreadPoolExecutor(6) as pool:
+        backend._free = Slow(backend._free)
+        lent = [place for place in pool.map(lambda _: backend.borrow_input(), range(6)) if place is not None]
+        assert len(lent) == 2
+        np.testing.assert_array_equal(backend.infer({"image": picture(3)})["probability"], mean(picture(3)))
+
+
+def test_what_was_lent_comes_back_from_a_call_that_is_refused(make_tiny_model: MakeModel, tmp_path: Path) -> None:
+    path = write_engine(tmp_path / "memory.engine", with_memory(make_tiny_model(tmp_path / "memory.onnx", memory=True)))
+    with opened(path) as backend:
+        for _ in range(5):
+            image = backend.borrow_input()
+            assert image is not None
+            with pytest.raises(InputError, match="previous_probability"):
+                backend.infer({"image": image})
 
 
 def mean(image: Bytes) -> Bytes:

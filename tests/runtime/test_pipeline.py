@@ -421,13 +421,14 @@ def test_stream_runs_a_real_model_over_a_real_folder(tiny_model: Path, tmp_path:
 
 
 class Alternating(ToySource):
-    """Dark, bright, dark, bright; can change its frames' size in the middle."""
+    """Two shades in turn, as much apart as one scene may be; can change its frames' size in the middle."""
 
     sides = (40,) * 6
+    shades = (100, 112)
 
     def __iter__(self) -> Iterator[Frame]:
         for number, side in enumerate(self.sides):
-            image = np.full((side, side, 3), 255 * (number % 2), np.uint8)
+            image = np.full((side, side, 3), self.shades[number % 2], np.uint8)
             yield Frame(image, number, time.monotonic_ns())
 
 
@@ -442,7 +443,7 @@ def smoothed(source: ToySource) -> list[int]:
 def test_neighbouring_frames_are_smoothed() -> None:
     expected, state = [], 0.0
     for number in range(6):
-        state = 0.5 * state + 0.5 * 255 * (number % 2) if number else 0.0
+        state = 0.5 * state + 0.5 * (100 + 12 * (number % 2)) if number else 100.0
         expected.append(state)
     assert smoothed(Alternating()) == pytest.approx(expected, abs=0.5)
 
@@ -450,13 +451,19 @@ def test_neighbouring_frames_are_smoothed() -> None:
 def test_a_new_frame_size_starts_afresh() -> None:
     source = Alternating()
     source.sides = (40, 40, 60, 60)
-    assert smoothed(source) == pytest.approx([0, 127.5, 0, 127.5], abs=0.5)
+    assert smoothed(source) == pytest.approx([100, 106, 100, 106], abs=0.5)
+
+
+def test_another_scene_starts_afresh() -> None:
+    source = Alternating()
+    source.shades = (0, 255)
+    assert smoothed(source) == [0, 255] * 3
 
 
 def test_unrelated_pictures_are_never_smoothed(capsys: pytest.CaptureFixture[str]) -> None:
     source = Alternating()
     source.unrelated = True
-    assert smoothed(source) == [0, 255] * 3
+    assert smoothed(source) == [100, 112] * 3
     assert capsys.readouterr().err.startswith("warning: no smoothing")
 
 

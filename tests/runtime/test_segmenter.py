@@ -12,8 +12,10 @@ import pytest
 from stand_ins import ToyBackend, person_manifest
 
 import edgeseg
-from edgeseg.errors import InputError, ModelError, UsageError
-from edgeseg.runtime import zoo
+from edgeseg.errors import BackendError, InputError, ModelError, UsageError
+from edgeseg.runtime import backends, zoo
+from edgeseg.runtime.backends import choice
+from edgeseg.runtime.backends.base import Backend
 from edgeseg.runtime.segmenter import Segmenter, open_segmenter
 from edgeseg.runtime.zoo import find_model, list_models
 from edgeseg.types import Frame
@@ -196,3 +198,27 @@ def test_wrong_precisions(toy_zoo: Path, tiny_model: Path) -> None:
         open_segmenter(tiny_model, "onnxruntime", "int8")
     with open_segmenter(tiny_model, "onnxruntime", "fp32") as segmenter:
         assert (segmenter.choice.backend, segmenter.choice.precision) == ("onnxruntime", "fp32")
+
+
+@pytest.mark.parametrize(
+    "precision, device, here, told",
+    [
+        ("fp32", None, "onnxruntime", "--backend auto takes onnxruntime fp32 on this machine."),
+        ("fp32", "0", "onnxruntime", "--backend auto without --device takes onnxruntime fp32 on this machine."),
+        # What `auto` could not run, or would fail at in the same way.
+        ("fp16", None, "onnxruntime", "Close what else uses it."),
+        ("fp32", None, "tensorrt", "Close what else uses it."),
+    ],
+)
+def test_where_an_engine_cannot_run_only_what_is_true_of_auto_is_said(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch, precision: str, device: str | None, here: str, told: str
+) -> None:
+    def full(*_: object, **__: object) -> Backend:
+        raise BackendError("the GPU has too little free memory", "1 MiB wanted", "Close what else uses it")
+
+    monkeypatch.setattr(backends, "load_backend", full)
+    monkeypatch.setattr(choice, "check_backend", lambda name: None)
+    monkeypatch.setattr(choice, "usable", lambda: (here,))
+    with pytest.raises(BackendError, match="too little free memory") as caught:
+        open_segmenter(tiny_model, "tensorrt", precision, device)
+    assert str(caught.value).endswith(told)

@@ -103,6 +103,17 @@ def test_a_stream_that_breaks_ends_alone(capfd: pytest.CaptureFixture[str]) -> N
     assert capfd.readouterr().err == "warning: toy has ended: the sink broke\n"
 
 
+def test_of_several_that_break_each_is_told(capfd: pytest.CaptureFixture[str]) -> None:
+    streams = streams_of(*(ToySource(9) for _ in range(3)), sinks={0: Recorder(fails_at=3), 2: Recorder(fails_at=3)})
+    streams.start()
+    assert streams.wait(20), "both are at their end before anybody looks"
+    for pipeline in streams.pipelines:
+        pipeline.source.name = f"toy {streams.pipelines.index(pipeline)}"
+    with pytest.raises(RuntimeError, match="the sink broke"):
+        streams.join()
+    assert capfd.readouterr().err == "warning: toy 2 has ended: the sink broke\n"
+
+
 def test_files_come_out_whole() -> None:
     sinks = {place: Recorder() for place in range(3)}
     streams = streams_of(*(ToySource(30) for _ in sinks), takes_s=0.001, sinks=sinks)

@@ -24,7 +24,8 @@ class BackendKind:
         package: import name of the runtime it needs.
         extra: what `pip install edgeseg[EXTRA]` calls it; "" for a core dependency.
         place: "module:callable" that opens a model.
-        engines: it runs engines on a GPU, and takes (model, device, precision); others take (model, device, threads).
+        engines: it runs engines on a GPU, and takes (model, device, precision); others take (model, device, threads,
+            batch).
     """
 
     package: str
@@ -61,7 +62,12 @@ def usable() -> tuple[str, ...]:
 
 
 def load_backend(
-    model: Path, backend: str, device: str | None = None, threads: int | None = None, precision: str | None = None
+    model: Path,
+    backend: str,
+    device: str | None = None,
+    threads: int | None = None,
+    precision: str | None = None,
+    batch: int = 1,
 ) -> Backend:
     """Load a model file.
 
@@ -71,9 +77,10 @@ def load_backend(
         device: the backend's own name for a device, "CPU" or a GPU's number; its default when None.
         threads: threads of one inference on a CPU; the physical cores, at most 8, when None.
         precision: of the engine that a backend for engines builds from an ONNX file, once; as the file when None.
+        batch: pictures in each call; backends for engines take one.
 
     Raises:
-        UsageError: an unknown backend, or a number of threads below 1.
+        UsageError: an unknown backend, one that takes no such batch, or a number of threads below 1.
         InputError: the file is missing or cannot be read.
         ModelError: the file is corrupt, has no manifest or not the tensors that its manifest promises; an engine does
             not fit this library or device.
@@ -85,7 +92,11 @@ def load_backend(
     if Path(model).suffix == ENGINE_SUFFIX and not _KINDS[backend].engines:
         names = [name for name, kind in _KINDS.items() if kind.engines]
         raise ModelError(f"{backend} runs no engines", model, f"Give the .onnx file, or --backend {' or '.join(names)}")
-    return make(model, device, precision if _KINDS[backend].engines else threads)
+    if not _KINDS[backend].engines:
+        return make(model, device, threads, batch)
+    if batch != 1:
+        raise UsageError("the backend takes one picture a call", f"{backend}, {batch}", "Leave batches out")
+    return make(model, device, precision)
 
 
 def check_backend(backend: str) -> None:
@@ -93,7 +104,7 @@ def check_backend(backend: str) -> None:
     _find(backend)
 
 
-def _find(backend: str) -> Callable[[Path, str | None, Any], Backend]:
+def _find(backend: str) -> Callable[..., Backend]:
     if backend not in _KINDS:
         raise UsageError("unknown backend", backend, nearest(backend, _KINDS))
     kind = _KINDS[backend]
@@ -102,11 +113,11 @@ def _find(backend: str) -> Callable[[Path, str | None, Any], Backend]:
     return partial(_make, backend, kind)
 
 
-def _make(backend: str, kind: BackendKind, model: Path, device: str | None, how: Any) -> Backend:
+def _make(backend: str, kind: BackendKind, model: Path, device: str | None, *how: Any) -> Backend:
     module, _, name = kind.place.partition(":")
     make = getattr(import_module(module), name)
     try:
-        return cast(Backend, make(Path(model), device, how))
+        return cast(Backend, make(Path(model), device, *how))
     except ImportError as error:  # the package is there, but does not load
         raise _absent(backend, kind, str(error)) from None
 

@@ -6,6 +6,9 @@ import os
 import tempfile
 from pathlib import Path
 
+# Engines, and files of each kind that belong to them.
+KEPT_ENGINES = 32
+
 
 def cache_folder() -> Path:
     """`$EDGESEG_CACHE`, or `~/.cache/edgeseg`; it need not exist."""

@@ -103,11 +103,24 @@ def choose(files: Mapping[str, Path], backends: Sequence[str] | None = None, dev
     return choice
 
 
-def kept_choice(files: Mapping[str, Path]) -> Choice | None:
+def _kept_choice(files: Mapping[str, Path]) -> Choice | None:
     """What `choose(files)` found on this machine before; None where it would have to measure."""
     pairs = _candidates(files, None)
     subject = _subject(files, [backend for backend, _ in pairs], None)
     return Choice(*pairs[0]) if len(pairs) == 1 else _from_entry(_read_cache().get(_key(subject)), pairs)
+
+
+def instead_of_engine(files: Mapping[str, Path], device: str | None, todo: str) -> str:
+    """`todo`, and what runs here where an engine of these files cannot, as far as that is known already."""
+    if any(path.suffix == ENGINE_SUFFIX for path in files.values()):
+        return f"{todo}. A CPU runs the .onnx file that it was built from"
+    # `auto` builds nothing: half precision of an engine is none of its files.
+    own = {kind: path for kind, path in files.items() if read_model_file(path).manifest.precision == kind}
+    kept = _kept_choice(own) if own else None
+    if kept is None or known()[kept.backend].engines:
+        return todo
+    auto = "--backend auto without --device" if device else "--backend auto"
+    return f"{todo}. {auto} takes {kept.backend} {kept.precision} on this machine"
 
 
 def _candidates(files: Mapping[str, Path], backends: Sequence[str] | None) -> list[Pair]:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from edgeseg.errors import ModelError
 from edgeseg.runtime.backends.base import first_inputs
-from edgeseg.runtime.backends.cache import cache_folder, write_aside
+from edgeseg.runtime.backends.cache import KEPT_ENGINES, cache_folder, trim, write_aside
 from edgeseg.runtime.backends.engine_file import EngineFile
 from edgeseg.runtime.notices import warn
 
@@ -48,6 +48,7 @@ def check_agreement(engine: EngineFile, infer: Infer, device: str) -> float | No
         raise ModelError("the engine does not agree with ONNX Runtime", seen, todo)
     try:
         write_aside(mark, f"{share:.6f} {device}\n".encode())
+        trim(mark.parent, "*.agreed", KEPT_ENGINES)
     except OSError as error:
         warn(f"cannot keep that the engine was checked: {mark} ({error.strerror}); the next start checks again")
     return share

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Mapping
 from math import prod
@@ -47,6 +48,8 @@ class EngineBackend(Backend):
         self._loaded: LoadedEngine | None = None
         self._slots: list[Slot] = []
         self._free: deque[Slot] = deque()
+        # For what takes a slot out; what brings one back needs none.
+        self._taking = threading.Lock()
         try:
             with gpu.bound():
                 self._loaded = LoadedEngine(engine, library, gpu)
@@ -75,12 +78,12 @@ class EngineBackend(Backend):
         """See `Backend.infer`."""
         if self._loaded is None:
             raise ModelError("the backend is closed", self.manifest.name, "Load the model again")
-        placed = {name: on_device(value, self._gpu.stream) or value for name, value in inputs.items()}
-        check_inputs(placed, self._inputs)
-        self._check_sizes(placed)
-        slot = self._slot_for(placed["image"])
-        foreign = {name: value for name, value in placed.items() if isinstance(value, DeviceArray)}
+        slot = self._slot_for(inputs.get("image"))
         try:
+            placed = {name: on_device(value, self._gpu.stream) or value for name, value in inputs.items()}
+            check_inputs(placed, self._inputs)
+            self._check_sizes(placed)
+            foreign = {name: value for name, value in placed.items() if isinstance(value, DeviceArray)}
             with self._gpu.bound():
                 for name, value in placed.items():
                     if not isinstance(value, DeviceArray):
@@ -96,10 +99,8 @@ class EngineBackend(Backend):
 
     def borrow_input(self) -> npt.NDArray[np.uint8] | None:
         """See `Backend.borrow_input`: pinned memory, on an integrated GPU the very bytes that the engine reads."""
-        try:
+        with self._taking:
             slot = self._free.popleft() if len(self._free) > 1 else None
-        except IndexError:  # another thread was quicker
-            slot = None
         return None if slot is None else slot.array("image", (1, self.manifest.height, self.manifest.width, 3))
 
     def close(self) -> None:
@@ -130,12 +131,13 @@ class EngineBackend(Backend):
 
     def _slot_for(self, image: Any) -> Slot:
         """The slot in which the picture lies already, or a free one."""
-        for slot in self._slots:
-            if isinstance(image, np.ndarray) and slot.owns(image, "image"):
-                if slot in self._free:  # given for a second call
-                    self._free.remove(slot)
-                return slot
-        return self._free.popleft()
+        with self._taking:
+            for slot in self._slots:
+                if isinstance(image, np.ndarray) and slot.owns(image, "image"):
+                    if slot in self._free:  # given for a second call
+                        self._free.remove(slot)
+                    return slot
+            return self._free.popleft()
 
     def _run(self, loaded: LoadedEngine, slot: Slot, shapes: Shapes, foreign: Mapping[str, DeviceArray]) -> None:
         """Queue one call: as the slot's graph, which is recorded at its second run, or plainly."""

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,12 +20,10 @@ from typing import Any
 from edgeseg import errors
 from edgeseg.errors import EdgeSegError, ModelError
 from edgeseg.manifest import beside
-from edgeseg.runtime.backends.cache import cache_folder, trim
-from edgeseg.runtime.backends.engine_file import EngineFile
+from edgeseg.runtime.backends.cache import KEPT_ENGINES, cache_folder, trim
+from edgeseg.runtime.backends.engine_file import EngineFile, read_engine_file
 from edgeseg.runtime.backends.model_file import read_model_file
 from edgeseg.runtime.notices import Progress, info
-
-_KEPT = 32  # engines; the oldest go
 
 
 def engine_place(onnx: Path, library: str, version: str, precision: str, device: str) -> Path:
@@ -73,12 +72,13 @@ def cached_engine(onnx: Path, library: str, version: str, precision: str, device
             info(f"building an engine once: {onnx} for {library} {version}, {precision}, on {device}")
             timing = place.parent / f"{library}-{version}.timing"
             build_elsewhere(onnx, place, library, precision, timing_cache=timing)
-            trim(place.parent, "*.engine", _KEPT)
+            for pattern in ("*.engine", "*.engine.json"):
+                trim(place.parent, pattern, KEPT_ENGINES)
     return place
 
 
 def rebuild(engine: EngineFile) -> None:
-    """Build an engine again, in its place, from the ONNX file that its manifest names.
+    """Build an engine again, in its place, from the ONNX file that its manifest names; once, also by several processes.
 
     Raises:
         ModelError: that file is another one by now.
@@ -89,6 +89,8 @@ def rebuild(engine: EngineFile) -> None:
         todo = f"If that is wanted, run {engine.rebuild_command()}"
         raise ModelError("the ONNX file is not the one that the engine was built from", onnx, todo)
     with _only_one(engine.path):
+        if _replaced(engine):
+            return
         info(f"building the engine again: {engine.path} from {onnx}")
         build_elsewhere(onnx, engine.path, engine.library, engine.manifest.precision, engine.plugin)
 
@@ -101,7 +103,11 @@ def build_elsewhere(
     plugin: Path | None = None,
     timing_cache: Path | None = None,
 ) -> None:
-    """Build in another process, with a line of progress; arguments and errors as `edgeseg.export.build_engine`."""
+    """Build in another process, with a line of progress; arguments and errors as `edgeseg.export.build_engine`.
+
+    Raises:
+        KeyboardInterrupt: a Ctrl-C ended that process, also where this one only takes note of it (`edgeseg run`).
+    """
     order = {"model": onnx, "out": out, "library": library, "precision": precision}
     order |= {"plugin": plugin or "", "timing_cache": timing_cache or ""}
     command = [sys.executable, "-m", "edgeseg.export.build_for_runtime"]
@@ -127,6 +133,8 @@ def build_elsewhere(
     if "refused" in answer:
         kind, cause, seen, todo = answer["refused"]
         raise _kind(kind)(cause, seen, todo)
+    if "stopped" in answer or worker.returncode == -signal.SIGINT:
+        raise KeyboardInterrupt
     if "built" not in answer:
         raise EdgeSegError("building the engine ended without an answer", f"exit code {worker.returncode}", "Try again")
 
@@ -136,6 +144,15 @@ def _kind(name: str) -> type[EdgeSegError]:
     return found if isinstance(found, type) and issubclass(found, EdgeSegError) else EdgeSegError
 
 
+def _replaced(engine: EngineFile) -> bool:
+    """Whether another whole engine lies there by now, of the process that had the lock before."""
+    try:
+        found = read_engine_file(engine.path)
+    except EdgeSegError:  # what is to be mended
+        return False
+    return (found.sha256, found.built) != (engine.sha256, engine.built)
+
+
 def _complete(place: Path) -> bool:
     # The manifest is written last.
     return place.is_file() and beside(place).is_file()
@@ -143,22 +160,25 @@ def _complete(place: Path) -> bool:
 
 @contextlib.contextmanager
 def _only_one(place: Path) -> Iterator[None]:
-    """Hold a lock beside `place`; it goes with the process that holds it, however that ends."""
+    """Hold a lock beside `place`; it goes with the process that holds it, however that ends.
+
+    Raises:
+        OutputError: the folder cannot be written, or its file system has no locks.
+    """
     import fcntl
 
     lock = place.with_name(place.name + ".lock")
-    try:
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        todo = "Set EDGESEG_CACHE to a folder that can be written"
-        raise errors.OutputError("cannot keep an engine", f"{lock} ({error.strerror})", todo) from None
-    try:
+    with contextlib.ExitStack() as stack:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            info(f"another process builds {place.name}; waiting for it")
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            lock.parent.mkdir(parents=True, exist_ok=True)
+            handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
+            stack.callback(os.close, handle)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                info(f"another process builds {place.name}; waiting for it")
+                fcntl.flock(handle, fcntl.LOCK_EX)
+        except OSError as error:
+            todo = "Use a folder that can be written; EDGESEG_CACHE names that of engines built unasked"
+            raise errors.OutputError("cannot keep an engine", f"{lock} ({error.strerror})", todo) from None
         yield
-    finally:
-        os.close(handle)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from edgeseg.errors import BackendError, ModelError
-from edgeseg.runtime.backends.cache import cache_folder, write_aside
+from edgeseg.runtime.backends.cache import KEPT_ENGINES, cache_folder, trim, write_aside
 from edgeseg.runtime.backends.engine_file import EngineFile
 from edgeseg.runtime.backends.engine_memory import Shapes, Tensor
 from edgeseg.runtime.backends.gpu import Gpu
@@ -72,10 +72,12 @@ class LoadedEngine:
     def close(self) -> None:
         """Keep what was compiled, and free everything."""
         if self._compiled is not None:
+            place = self._compiled_place()
             try:
-                write_aside(self._compiled_place(), bytes(self._compiled.serialize()))
+                write_aside(place, bytes(self._compiled.serialize()))
+                trim(place.parent, f"*{place.suffix}", KEPT_ENGINES)
             except OSError as error:
-                info(f"cannot keep what was compiled: {self._compiled_place()} ({error.strerror})")
+                info(f"cannot keep what was compiled: {place} ({error.strerror})")
         # In this order: each needs the next.
         self._context = self._compiled = self._engine = self._runtime = None
 

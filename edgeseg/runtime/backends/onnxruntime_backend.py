@@ -30,7 +30,7 @@ class OnnxRuntimeBackend(Backend):
 
     name = "onnxruntime"
 
-    def __init__(self, model: Path, device: str | None = None, threads: int | None = None) -> None:
+    def __init__(self, model: Path, device: str | None = None, threads: int | None = None, batch: int = 1) -> None:
         if device not in (None, "CPU"):
             raise BackendError("onnxruntime has no such device here", device, "Leave the device out or give CPU")
         file = read_model_file(model)
@@ -38,7 +38,7 @@ class OnnxRuntimeBackend(Backend):
         with silence():
             import onnxruntime
 
-            self._session: Any = _open(onnxruntime, model, threads)
+            self._session: Any = _open(onnxruntime, model, threads, batch)
         self.device, self.manifest = "CPU", file.manifest
         self.details = {"version": onnxruntime.__version__, "threads": threads, "inference_precision": "float32"}
         self._inputs = _signature(self._session.get_inputs())
@@ -58,7 +58,7 @@ class OnnxRuntimeBackend(Backend):
         self._session = None
 
 
-def _open(onnxruntime: Any, model: Path, threads: int) -> Any:
+def _open(onnxruntime: Any, model: Path, threads: int, batch: int) -> Any:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _FATAL
     options.intra_op_num_threads = threads
@@ -69,7 +69,7 @@ def _open(onnxruntime: Any, model: Path, threads: int) -> Any:
     options.add_session_config_entry("session.intra_op.allow_spinning", "1")
     options.add_session_config_entry("session.force_spinning_stop", "1")
     # Shapes known at load time let it compute the sizes inside function bodies once. "N" is the contract's name.
-    options.add_free_dimension_override_by_name("N", 1)
+    options.add_free_dimension_override_by_name("N", batch)
     try:
         return onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its exceptions have no common base but Exception

@@ -32,11 +32,11 @@ _DTYPES = {"u8": "uint8", "f32": "float32", "i32": "int32", "i64": "int64"}
 
 
 class OpenVinoBackend(Backend):
-    """See `Backend`; `device` is OpenVINO's name, "CPU" unless given. The batch is fixed at 1."""
+    """See `Backend`; `device` is OpenVINO's name, "CPU" unless given. The batch is fixed, at 1 unless given."""
 
     name = "openvino"
 
-    def __init__(self, model: Path, device: str | None = None, threads: int | None = None) -> None:
+    def __init__(self, model: Path, device: str | None = None, threads: int | None = None, batch: int = 1) -> None:
         self.device = device or "CPU"
         threads = threads or default_threads()
         file = read_model_file(model)
@@ -46,7 +46,7 @@ class OpenVinoBackend(Backend):
             self._tensor: Any = openvino.Tensor
             core = _core()
             _check_device(core, self.device)
-            compiled = _compile(core, _read(core, file), self.device, threads, model)
+            compiled = _compile(core, _read(core, file), self.device, threads, model, batch)
         self.manifest = file.manifest
         self.details = {
             "version": openvino.__version__.partition("-")[0],
@@ -91,7 +91,7 @@ def _core() -> Any:
     return openvino.Core()
 
 
-def _compile(core: Any, graph: Any, device: str, threads: int, model: Path) -> Any:
+def _compile(core: Any, graph: Any, device: str, threads: int, model: Path, batch: int) -> Any:
     properties: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
     if device == "CPU":
         # One inference at a time with all threads. Not pinned: a pinned thread waits for its core while the capture or
@@ -105,7 +105,7 @@ def _compile(core: Any, graph: Any, device: str, threads: int, model: Path) -> A
     except OSError:
         pass  # compiles at every start: slower, nothing else
     try:
-        graph.reshape({port: [1, *list(port.partial_shape)[1:]] for port in graph.inputs})
+        graph.reshape({port: [batch, *list(port.partial_shape)[1:]] for port in graph.inputs})
         compiled = core.compile_model(graph, device, properties)
     except Exception as error:  # RuntimeError, or whatever its bindings make of a C++ exception
         raise _refused(model, error) from None

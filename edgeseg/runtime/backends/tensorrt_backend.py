@@ -41,13 +41,13 @@ def open_engine(
         gpu: the device, where somebody opened it; closed with the backend, or here where this raises.
     """
     version = str(library.__version__)
-    is_engine = model.suffix == ENGINE_SUFFIX
-    if is_engine:  # what does not fit is said before a GPU is asked for
-        check_library(read_engine_file(model), name, version)
+    engine = read_engine_file(model) if model.suffix == ENGINE_SUFFIX else None
+    if engine is not None:  # what does not fit is said before a GPU is asked for
+        check_library(engine, name, version)
     gpu = gpu or open_gpu(device, name)
     try:
-        if is_engine:
-            return EngineBackend(read_engine_file(model), library, gpu)
+        if engine is not None:
+            return EngineBackend(engine, library, gpu)
         wanted = precision or read_model_file(model).manifest.precision
         place = cached_engine(model, name, version, wanted, f"{gpu.name}, {gpu.compute_capability}")
         try:

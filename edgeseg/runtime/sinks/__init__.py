@@ -1,4 +1,4 @@
-"""Where results go: video, label maps, JSON lines, a window."""
+"""Where results go: video, label maps, JSON lines, a window, shared memory, ROS 2 topics."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from pathlib import Path
 from edgeseg.runtime.sinks.base import Sink, wants_stop
 from edgeseg.runtime.sinks.jsonl import JsonLines
 from edgeseg.runtime.sinks.masks import Masks
+from edgeseg.runtime.sinks.ros import FRAME_ID, RosTopics
+from edgeseg.runtime.sinks.shared_memory import SharedMemory
 from edgeseg.runtime.sinks.video import Video
 from edgeseg.runtime.sinks.window import Window
 
-__all__ = ["JsonLines", "Masks", "Sink", "Video", "Window", "open_sinks", "wants_stop"]
+__all__ = ["JsonLines", "Masks", "RosTopics", "SharedMemory", "Sink", "Video", "Window", "open_sinks", "wants_stop"]
 
 
 def open_sinks(
@@ -23,6 +25,9 @@ def open_sinks(
     classes: Collection[str] | None = None,
     fps: float | None = None,
     live: bool = False,
+    shm: str | None = None,
+    ros: str | None = None,
+    frame_id: str = FRAME_ID,
 ) -> list[Sink]:
     """Open the sinks that are asked for, those that take least time first, so that ages in JSON lines are young.
 
@@ -35,11 +40,16 @@ def open_sinks(
         classes: names of the classes drawn in video and window; all when None.
         fps: the source's rate, None where it has none.
         live: whether the source is live.
+        shm: the name of the shared memory.
+        ros: what the names of ROS 2 topics begin with.
+        frame_id: of the messages there.
 
     Raises:
         OutputError, UsageError, BackendError: one of them cannot be written; those opened before are closed.
     """
     makers: list[tuple[object, Callable[[], Sink]]] = [
+        (shm, lambda: SharedMemory(shm or "")),
+        (ros, lambda: RosTopics(ros or "", frame_id)),
         (jsonl, lambda: JsonLines(jsonl or "-", live)),
         (masks, lambda: Masks(masks or ".")),
         (show, lambda: Window("edgeseg", strength, classes)),

@@ -26,7 +26,7 @@ class Guarded:
     source loses the oldest of the results that wait for it, which is counted; a file waits for it.
 
     Args:
-        sink: made, written to and closed on one thread, as windows want it.
+        sink: written to and closed on one thread, as windows want it.
         name: what it is called in messages ("video").
         live: whether results may be dropped.
 
@@ -45,7 +45,7 @@ class Guarded:
         self._waiting: deque[Result] = deque()
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
-        self._closing = self._closed = False
+        self._closing = self._closed = self._writing = False
 
     @property
     def wants_stop(self) -> bool:
@@ -80,9 +80,9 @@ class Guarded:
             self._sink.close()
             return
         self._thread.join(CLOSING_S)
-        if self._thread.is_alive() and self.error is None:
+        if self._thread.is_alive():
             todo = "Look at the disk or device behind it; the output may be incomplete"
-            self.error = OutputError(f"the {self.name} does not come to an end", f"{CLOSING_S:g} s", todo)
+            self._give_up(OutputError(f"the {self.name} does not come to an end", f"{CLOSING_S:g} s", todo))
         if self.error is not None:
             raise self.error
 
@@ -103,7 +103,6 @@ class Guarded:
                 started = time.perf_counter()
                 self._sink.write(result)
                 self.write_ms.add((time.perf_counter() - started) * 1e3)
-                self.written += 1
         except BaseException as error:
             self._cut_off(error)
         try:
@@ -113,19 +112,27 @@ class Guarded:
 
     def _next(self) -> Result | None:
         with self._changed:
+            self.written += self._writing
+            self._writing = False
             while not self._waiting and not self._closing:
                 self._changed.wait()
             result = self._waiting.popleft() if self._waiting else None
+            self._writing = result is not None
             self._changed.notify_all()
             return result
 
     def _cut_off(self, error: BaseException) -> None:
+        if self._give_up(error):
+            notices.warn(f"the {self.name} is cut off: {error}")
+
+    def _give_up(self, error: BaseException) -> bool:
+        """Keep the first error, and count what waits and what is being written as lost; False for a later one."""
         with self._changed:
             if self.error is not None:
-                return
+                return False
             self.error = error
-            # The one that failed was taken out already.
-            self.dropped += len(self._waiting) + 1
+            self.dropped += len(self._waiting) + self._writing
             self._waiting.clear()
+            self._writing = False
             self._changed.notify_all()
-        notices.warn(f"the {self.name} is cut off: {error}")
+            return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
@@ -14,6 +14,18 @@ import numpy as np
 from edgeseg.errors import InputError, UsageError, nearest
 from edgeseg.packages import missing_package
 from edgeseg.runtime.sources.arrival import ArrivalClock
+from edgeseg.runtime.sources.decoding import (
+    AUTO,
+    SOFTWARE,
+    check_decoder,
+    check_device,
+    decoded_by,
+    jetson_decodes,
+    open_container,
+)
+from edgeseg.runtime.sources.gstreamer import PipelineConnection
+from edgeseg.runtime.sources.gstreamer_text import stream_pipeline
+from edgeseg.runtime.sources.raw import RawFormat
 from edgeseg.runtime.sources.resilient import Health, Patience, Resilient, Shot
 
 if TYPE_CHECKING:
@@ -31,17 +43,23 @@ class StreamOptions:
     Attributes:
         transport: of RTSP: "tcp" (nothing is lost on the way) or "udp" (nothing is waited for).
         patience: times to wait.
+        decode: "auto" decodes streams in hardware where there is any, and files in software; "hardware" or "software"
+            both alike.
+        raw: what frames on standard input are.
 
     Raises:
-        UsageError: an unknown transport.
+        UsageError: an unknown transport or decoder.
     """
 
     transport: str = "tcp"
     patience: Patience = Patience()
+    decode: str = AUTO
+    raw: RawFormat | None = None
 
     def __post_init__(self) -> None:
         if self.transport not in TRANSPORTS:
             raise UsageError("unknown transport", self.transport, nearest(self.transport, TRANSPORTS))
+        check_decoder(self.decode)
 
 
 def network_camera(address: str, max_frames: int | None = None, options: StreamOptions | None = None) -> Resilient:
@@ -53,23 +71,32 @@ def network_camera(address: str, max_frames: int | None = None, options: StreamO
         options: how it is read.
 
     Raises:
-        InputError: no picture within the time to open.
-        BackendError: PyAV is not installed.
+        InputError: it is no address, or no picture came within the time to open.
+        BackendError: PyAV is not installed, or there is no hardware decoder and no other was allowed.
     """
-    options, health = options or StreamOptions(), Health()
+    options, health, name = options or StreamOptions(), Health(), without_password(address)
+    decoded = decoded_by(name, health)
+    if options.decode != SOFTWARE and address.lower().startswith("rtsp") and jetson_decodes():
+        pipeline = stream_pipeline(address, options.transport)
+        return Resilient(
+            name, lambda: PipelineConnection(pipeline, options.patience, decoded), options.patience, max_frames, health
+        )
     _av()
+    check_device(options.decode)
     return Resilient(
-        without_password(address),
-        lambda: NetworkConnection(address, options, health),
-        options.patience,
-        max_frames,
-        health,
+        name, lambda: NetworkConnection(address, options, health, decoded), options.patience, max_frames, health
     )
 
 
 def without_password(address: str) -> str:
-    """The address as it may be shown: what stands before the @ is left out."""
-    parts = urlsplit(address)
+    """The address as it may be shown: what stands before the @ is left out; InputError where it is no address."""
+    try:
+        parts = urlsplit(address)
+    except ValueError as error:
+        # What cannot be taken apart may hold a password anywhere.
+        scheme = address.partition("://")[0]
+        todo = "Write rtsp://user:password@host:554/path, for example"
+        raise InputError("not an address", f"{scheme}://... ({error})", todo) from None
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
@@ -80,17 +107,19 @@ class NetworkConnection:
     before it is decoded.
     """
 
-    def __init__(self, address: str, options: StreamOptions, health: Health) -> None:
+    def __init__(self, address: str, options: StreamOptions, health: Health, decoded: Callable[[str], object]) -> None:
         av = _av()
         from av.video.reformatter import VideoReformatter
 
-        self._av, self._health = av, health
+        self._av, self._health, self._decoded = av, health, decoded
         self._reformatter = VideoReformatter()
         patience = options.patience
         # The second is for each read: a stream that stalls for longer is lost in any case.
         limits = (patience.open_timeout_s, patience.stall_timeout_s)
         try:
-            self._container = av.open(address, options=_ffmpeg_options(address, options), timeout=limits)
+            self._container, self._decoder = open_container(
+                address, options.decode, options=_ffmpeg_options(address, options), timeout=limits
+            )
         except (OSError, ValueError, av.FFmpegError) as error:
             # PyAV puts the address, with its password, into the error's text.
             reason = getattr(error, "strerror", None) or type(error).__name__
@@ -100,14 +129,15 @@ class NetworkConnection:
             if not streams or streams[0].codec_context is None:
                 raise InputError("the stream has no pictures", without_password(address), "Give another one")
             self._stream = streams[0]
-            # Threads that decode several pictures at once hold each of them back.
-            self._stream.thread_type = "SLICE"
+            # Threads that decode several pictures at once hold each of them back. A GPU needs none.
+            if self._decoder.device is None:
+                self._stream.thread_type = "SLICE"
             rate = self._stream.average_rate or self._stream.guessed_rate
             self.fps = float(rate) if rate and 0 < rate < 1000 else None
         except BaseException:
             self._container.close()
             raise
-        self._clock = ArrivalClock()
+        self._clock, self._told = ArrivalClock(), False
         self._shots = self._decode()
 
     def read(self) -> Shot | None:
@@ -132,8 +162,14 @@ class NetworkConnection:
                 self._health.corrupt += 1
                 continue
             for frame in frames:
+                self._tell(frame)
                 taken_ns = self._clock.stamp(arrived_ns, frame.time)
                 yield Shot(self._picture(frame), taken_ns, frame.time)
+
+    def _tell(self, frame: VideoFrame) -> None:
+        if not self._told:
+            self._told = True
+            self._decoded(self._decoder.of(self._stream.codec_context, frame))
 
     def _picture(self, frame: VideoFrame) -> np.ndarray[Any, np.dtype[np.uint8]]:
         return np.ascontiguousarray(self._reformatter.reformat(frame, format="bgr24").to_ndarray(), np.uint8)

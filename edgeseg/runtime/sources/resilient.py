@@ -9,6 +9,7 @@ left behind where it hangs and ends whenever the read comes back.
 
 from __future__ import annotations
 
+import contextlib
 import random
 import threading
 import time
@@ -83,11 +84,13 @@ class Health:
         reconnects: how often it was lost and came back.
         away_s: seconds without it, in all, from the last picture before to the first one after.
         corrupt: packets that were left out because they were damaged.
+        decoder: who decodes its pictures ("in software"); empty where nobody needs to, or it is not known.
     """
 
     reconnects: int = 0
     away_s: float = 0.0
     corrupt: int = 0
+    decoder: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,19 +161,16 @@ class Resilient(FrameSource):
     def _pump(self, line: _Line, connection: Connection | None) -> None:
         """A connection's thread: ends with the connection, or when nobody takes its pictures any more."""
         try:
-            connection = connection or self._connect()
-            line.fps = connection.fps
-            while (shot := connection.read()) is not None:
-                if not line.items.put(shot):
-                    return
+            with contextlib.closing(connection or self._connect()) as opened:
+                while (shot := opened.read()) is not None:
+                    line.fps = opened.fps  # some know it from the first picture on
+                    if not line.items.put(shot):
+                        return
             why = "it ended"
         except EdgeSegError as error:
             why = f"{error.cause}: {error.seen}" if error.seen else error.cause
         except Exception as error:  # of whichever library reads it
             why = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        finally:
-            if connection is not None:
-                connection.close()
         line.items.put(_Lost(why))
 
     def _wait_for_first(self) -> Shot | None:

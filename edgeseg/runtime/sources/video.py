@@ -16,6 +16,7 @@ from edgeseg.errors import InputError
 from edgeseg.packages import missing_package
 from edgeseg.runtime import notices
 from edgeseg.runtime.sources.base import FrameSource
+from edgeseg.runtime.sources.decoding import HARDWARE, SOFTWARE, Decoder, open_container
 from edgeseg.types import Frame, Image
 
 if TYPE_CHECKING:
@@ -43,15 +44,18 @@ class VideoFile(FrameSource):
         path: the file.
         name: the source as the user named it; the path unless given.
         max_frames: end after so many frames.
+        hardware: decode on the GPU.
 
     Raises:
         InputError: the file is missing, is no video, has no picture track, or not one frame of it can be decoded.
-        BackendError: PyAV is not installed.
+        BackendError: PyAV is not installed, or no GPU here decodes it and `hardware` asks for one.
     """
 
-    def __init__(self, path: str | Path, name: str | None = None, max_frames: int | None = None) -> None:
+    def __init__(
+        self, path: str | Path, name: str | None = None, max_frames: int | None = None, hardware: bool = False
+    ) -> None:
         super().__init__(name or str(path), max_frames)
-        self._container, self._stream = open_video(path)
+        self._container, self._stream, decoder = open_video(path, HARDWARE if hardware else SOFTWARE)
         from av.video.reformatter import VideoReformatter
 
         self._reformatter = VideoReformatter()
@@ -66,7 +70,16 @@ class VideoFile(FrameSource):
             self.close()
             todo = "It is damaged or of an unknown codec; try it in a video player"
             raise InputError("no frame of the video can be decoded", f"{path} ({self._codec()})", todo)
+        if hardware:
+            self._say(decoder, self._ahead)
         self._turn = turn_of(self._ahead)
+
+    def _say(self, decoder: Decoder, first: VideoFrame) -> None:
+        try:
+            notices.info(f"{self.name} is decoded {decoder.of(self._stream.codec_context, first)}")
+        except BaseException:
+            self.close()
+            raise
 
     def _codec(self) -> str:
         context = self._stream.codec_context
@@ -143,8 +156,8 @@ class VideoFile(FrameSource):
         self._container.close()
 
 
-def open_video(path: str | Path) -> tuple[InputContainer, VideoStream]:
-    """Open a file and find its picture track; InputError in one line where that fails."""
+def open_video(path: str | Path, decode: str = SOFTWARE) -> tuple[InputContainer, VideoStream, Decoder]:
+    """Open a file and find its picture track; InputError in one line where that fails. `decode`: see `decoding`."""
     try:
         # cv2 comes first: where PyAV's libraries are loaded before those of cv2, its first window hangs for ever
         # (seen with av 18.1 and opencv-python 5.0).
@@ -163,15 +176,16 @@ def open_video(path: str | Path) -> tuple[InputContainer, VideoStream]:
         # Titles in another encoding are no reason to refuse a video. PyAV 19 takes no such word, and never refuses one.
         lenient: dict[str, Any] = {"metadata_errors": "ignore"} if int(av.__version__.partition(".")[0]) < 19 else {}
         # `file:` keeps FFmpeg from reading a colon in a file name as a protocol.
-        container = av.open(f"file:{os.fspath(path)}", **lenient)
+        container, decoder = open_container(f"file:{os.fspath(path)}", decode, **lenient)
         if container.format.name in NO_VIDEO_FORMATS:
             raise InputError("the file is no video", path, _NO_VIDEO)
         streams = [stream for stream in container.streams.video if not _is_cover(stream)]
         if not streams or streams[0].codec_context is None:
             kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
             raise InputError("the file has no pictures", f"{path} (it holds {kinds})", "Give a file with a video track")
-        streams[0].thread_type = "AUTO"
-        return container, streams[0]
+        if decoder.device is None:
+            streams[0].thread_type = "AUTO"
+        return container, streams[0], decoder
     except (OSError, ValueError, av.FFmpegError) as error:
         if isinstance(error, (av.error.InvalidDataError, EOFError)):
             raise InputError("the file is no video, or its head or index is missing", path, _NO_VIDEO) from None

@@ -1,0 +1,205 @@
+"""A long run: does its memory grow, do threads or file handles pile up?
+
+    python benchmarks/soak.py               200,000 frames; writes benchmarks/results/soak.json
+
+`edgeseg run` as users call it, on small frames into every output but the window, is watched from outside (/proc) while
+it runs. Resident memory after the first twentieth and at the end must be within 2 %, threads and file handles equal,
+and every frame must be in every output. Exit code 5 where that is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median, mode
+from typing import Any
+
+from common import RESULTS, tell
+
+from edgeseg.cli.output import write_json
+from edgeseg.errors import EdgeSegError
+from edgeseg.machine import describe
+
+SOURCE = "synthetic:64x48"
+FIRST, WINDOW = 0.05, 0.01  # shares of the run: where memory must be settled, and what is looked at there
+GROWTH = 0.02
+KEPT = 200  # points of the curve in the JSON
+POLL_S = 0.05
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The process at one moment: its progress (0 to 1), resident bytes, threads, open handles."""
+
+    progress: float
+    resident: int
+    threads: int
+    handles: int
+
+
+class Outputs:
+    """Every output but the window, in a folder. Masks are counted and taken away while they come."""
+
+    def __init__(self, folder: Path) -> None:
+        self.masks, self.lines, self.video = folder / "masks", folder / "out.jsonl", folder / "out.mkv"
+        self.masks.mkdir()
+        self.masks_seen = 0
+
+    @property
+    def words(self) -> list[str]:
+        """On the command line. Not MP4, whose index is kept in memory until the end and grows with each frame."""
+        return ["--masks", str(self.masks), "--jsonl", str(self.lines), "--save", str(self.video)]
+
+    def collect(self) -> int:
+        """How many masks came so far."""
+        for path in self.masks.glob("*.png"):
+            path.unlink()
+            self.masks_seen += 1
+        return self.masks_seen
+
+    def counts(self) -> dict[str, int]:
+        """How many frames each output holds, after the end."""
+        import av
+
+        self.collect()
+        with self.lines.open("rb") as file:
+            lines = sum(1 for _ in file)
+        with av.open(str(self.video)) as container:
+            pictures = sum(1 for packet in container.demux(video=0) if packet.size)
+        return {"masks": self.masks_seen, "lines": lines, "pictures": pictures}
+
+
+def look(process: int, progress: float, masks: Path) -> Sample | None:
+    """A sample; None where the process has just ended."""
+    folder = Path("/proc") / str(process)
+    try:
+        status = dict(line.split(":", 1) for line in (folder / "status").read_text().splitlines())
+        # The mask that is being written is no handle that stays.
+        handles = sum(not handle.readlink().is_relative_to(masks) for handle in _listed(folder / "fd"))
+        return Sample(progress, 1024 * int(status["VmRSS"].split()[0]), int(status["Threads"]), handles)
+    except (FileNotFoundError, ProcessLookupError, KeyError):
+        return None
+
+
+def _listed(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if path.is_symlink()]
+
+
+def watch(words: Sequence[str], outputs: Outputs, frames: int) -> list[Sample]:
+    """Run `edgeseg run` to its end; samples from its first mask to its last."""
+    samples: list[Sample] = []
+    told = 0.0
+    with (
+        tempfile.TemporaryFile("w+") as errors,
+        subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=errors) as process,
+    ):
+        try:
+            while process.poll() is None:
+                time.sleep(POLL_S)
+                progress = outputs.collect() / frames
+                sample = look(process.pid, progress, outputs.masks) if 0 < progress < 1 else None
+                if sample is not None:
+                    samples.append(sample)
+                    if progress - told >= 0.05:
+                        told = progress
+                        tell(f"{progress:4.0%}  {sample.resident / 1e6:.1f} MB, {sample.threads} threads")
+        finally:
+            process.kill()
+        if process.wait():
+            errors.seek(0)
+            raise EdgeSegError("the run failed", errors.read().strip()[-400:].rstrip("."), "Try the same by hand")
+    return samples
+
+
+def judge(samples: Sequence[Sample], first: float = FIRST, growth: float = GROWTH) -> dict[str, Any]:
+    """Compare what follows the first share of the run with its end."""
+    early = [sample for sample in samples if first <= sample.progress < first + WINDOW]
+    early = early or [sample for sample in samples if sample.progress >= first][:3]
+    late = [sample for sample in samples if sample.progress >= 1 - WINDOW] or list(samples[-3:])
+    if not early:
+        raise EdgeSegError("the run was too short to be watched", f"{len(samples)} samples", "Give more --frames")
+    ends = [
+        {
+            "progress": median(sample.progress for sample in part),
+            "resident_mb": median(sample.resident for sample in part) / 1e6,
+            "threads": mode(sample.threads for sample in part),
+            "handles": mode(sample.handles for sample in part),
+        }
+        for part in (early, late)
+    ]
+    begin, end = ends
+    grown = end["resident_mb"] / begin["resident_mb"] - 1
+    met = {
+        "memory": grown <= growth,
+        "threads": begin["threads"] == end["threads"],
+        "handles": begin["handles"] == end["handles"],
+    }
+    return {"begin": begin, "end": end, "grown": grown, "limit": growth, "met_each": met}
+
+
+def soak(frames: int, model: str, backend: str, first: float = FIRST) -> dict[str, Any]:
+    """The run, and what became of it."""
+    with tempfile.TemporaryDirectory() as name:
+        stats, outputs = Path(name) / "stats.json", Outputs(Path(name))
+        words = [sys.executable, "-m", "edgeseg", "run", "--max-frames", str(frames), "--stats", str(stats)]
+        words += ["--model", model, "--backend", backend, "--smooth", "uncertainty", *outputs.words, SOURCE]
+        samples = watch(words, outputs, frames)
+        figures = json.loads(stats.read_text(encoding="utf-8"))
+        if figures["frames_out"] != frames:
+            seen = f"{figures['frames_out']} frames of {frames}"
+            raise EdgeSegError("the run did not come to its end", seen, "Did something send it a signal? Try again")
+        counts = outputs.counts()
+    body = judge(samples, first)
+    body["met_each"]["outputs"] = all(count == frames for count in counts.values())
+    thin = samples[:: max(1, len(samples) // KEPT)]
+    kept = {key: figures[key] for key in ("model", "precision", "backend", "throughput_fps")}
+    return {
+        "frames": frames,
+        "source": SOURCE,
+        "outputs": counts,
+        **kept,
+        **body,
+        "met": all(body["met_each"].values()),
+        "curve_mb": [[round(sample.progress, 4), round(sample.resident / 1e6, 2)] for sample in thin],
+    }
+
+
+def summary(body: dict[str, Any]) -> str:
+    """The figures in a sentence."""
+    begin, end = body["begin"], body["end"]
+    missed = ", ".join(name for name, met in body["met_each"].items() if not met)
+    return (
+        f"{body['frames']} frames ({body['source']}, {body['model']} on {body['backend']}) into video, masks and JSON "
+        f"lines: {begin['resident_mb']:.1f} MB resident after {begin['progress']:.0%}, {end['resident_mb']:.1f} MB at "
+        f"the end ({100 * body['grown']:+.2f} %, at most +{100 * body['limit']:g} %); threads {begin['threads']} and "
+        f"{end['threads']}, handles {begin['handles']} and {end['handles']}" + (f"; missed: {missed}" if missed else "")
+    )
+
+
+def main() -> int:
+    """Run, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--frames", type=int, default=200_000)
+    parser.add_argument("--model", default="person", metavar="NAME|FILE")
+    parser.add_argument("--backend", default="auto", metavar="NAME")
+    parser.add_argument(
+        "--first", type=float, default=FIRST, help="share of the run after which memory must be settled"
+    )
+    parser.add_argument("--json", default=str(RESULTS / "soak.json"), metavar="OUT")
+    args = parser.parse_args()
+    body = soak(args.frames, args.model, args.backend, args.first)
+    tell(summary(body))
+    about = {"command": "python benchmarks/soak.py", "summary": [summary(body)]}
+    write_json({**about, **body, "machine": describe()}, args.json)
+    return 0 if body["met"] else 5
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,152 @@
+"""`edgeseg run --record DIR` and `edgeseg run replay:DIR`: a run is kept, had again, and compared mask for mask."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgeseg.errors import EdgeSegError, LimitError, ModelError, OutputError, UsageError
+from edgeseg.runtime.recording import PREFIX, Head, file_sha256, mask_digest, read_head
+
+if TYPE_CHECKING:
+    from edgeseg.runtime.pipeline import Pipeline
+    from edgeseg.runtime.segmenter import Segmenter
+    from edgeseg.runtime.sinks.recorder import Recorder
+    from edgeseg.runtime.sources import Source
+    from edgeseg.runtime.sources.recorded import Recorded
+    from edgeseg.types import Result
+
+# Options that masks depend on, with what they are unless given. Those of the recording count in a replay.
+SETTINGS = {
+    "model": "person",
+    "backend": "auto",
+    "precision": "auto",
+    "device": None,
+    "threshold": None,
+    "smooth": None,
+}
+
+
+class Comparison:
+    """A sink that holds each mask against the one of the recording.
+
+    Attributes:
+        compared, different: masks so far.
+        first_different: number of the first frame with another mask; None while there is none.
+    """
+
+    def __init__(self, source: Recorded) -> None:
+        self._masks, self._name = source.masks, source.name
+        self.compared = self.different = 0
+        self.first_different: int | None = None
+
+    def write(self, result: Result) -> None:
+        """Compare one."""
+        self.compared += 1
+        if mask_digest(result) != self._masks[result.frame_number]:
+            self.different += 1
+            if self.first_different is None:
+                self.first_different = result.frame_number
+
+    def close(self) -> None:
+        """Nothing is left to do."""
+
+    def report(self) -> dict[str, Any]:
+        """For --stats."""
+        kept = {"recorded": len(self._masks), "compared": self.compared, "different": self.different}
+        return {**kept, "first_different": self.first_different}
+
+    def judge(self) -> str:
+        """A line on masks that are all the same; LimitError, naming the first frame, where one is not."""
+        if self.different:
+            seen = f"frame {self.first_different} is the first of {self.different} that differ, of {self.compared}"
+            todo = f"Was {self._name} recorded on this machine, with these versions of edgeseg and the backend?"
+            raise LimitError("the replay differs from its recording", seen, todo)
+        return f"replay: {self.compared} of {len(self._masks)} recorded masks, all identical"
+
+
+def take_settings(args: argparse.Namespace) -> None:
+    """Give a replay the settings of its recording.
+
+    Raises:
+        UsageError: a setting that is not the recording's, or something beside a replay that it cannot be with.
+        InputError: no recording is there.
+        ModelError: the model has changed since.
+    """
+    replays = [word for word in args.sources if word.startswith(PREFIX)]
+    if not replays:
+        return
+    if len(args.sources) > 1:
+        raise UsageError("a replay runs alone", " ".join(args.sources), "Replay one recording at a time")
+    folder = Path(replays[0].removeprefix(PREFIX))
+    for option in ("record", "policy"):
+        if getattr(args, option) is not None:
+            raise UsageError(f"a replay takes no --{option}", getattr(args, option), "Leave it out")
+    head = read_head(folder)
+    for option, usual in SETTINGS.items():
+        given, kept = getattr(args, option), head.settings[option]
+        if given not in (usual, kept):
+            todo = f"Leave it out (it was {kept}); for other settings run {folder / 'frames-000.mkv'}"
+            raise UsageError("a replay has the settings of its recording", f"--{option} {given}", todo)
+        setattr(args, option, kept)
+    now = _model_sha256(args.model, args.precision)
+    if now != head.model_sha256:
+        seen = f"{args.model}, SHA-256 {now[:12]} and not {head.model_sha256[:12]}"
+        raise ModelError("the model has changed since the recording", seen, "Restore the file that it was made with")
+
+
+def open_tape(
+    args: argparse.Namespace, smooth: str | None, folder: str | Path | None, source: Source, segmenter: Segmenter
+) -> Recorder | Comparison | None:
+    """What records this stream, or compares it, as the user asked; errors as `Recorder`."""
+    from edgeseg.machine import describe
+    from edgeseg.runtime.sinks.recorder import Recorder
+    from edgeseg.runtime.sources.recorded import Recorded
+    from edgeseg.runtime.zoo import find_model
+
+    if isinstance(source, Recorded):
+        if len(args.sources) > 1 or smooth != source.head.settings["smooth"]:
+            raise UsageError("a replay stands in no file of cameras", source.name, f"edgeseg run {source.name}")
+        return Comparison(source)
+    if folder is None:
+        return None
+    settings = {option: getattr(args, option) for option in SETTINGS} | {"smooth": smooth}
+    # What ran, where `auto` chose; and a file must be found from any folder.
+    settings["backend"] = segmenter.backend.name
+    settings["precision"] = segmenter.choice.precision if segmenter.choice else segmenter.manifest.precision
+    if not find_model(args.model).from_zoo:
+        settings["model"] = str(Path(args.model).resolve())
+    digest = _model_sha256(args.model, settings["precision"])
+    return Recorder(folder, Head(source.name, source.live, source.fps, source.unrelated, settings, digest, describe()))
+
+
+def finish(tapes: Sequence[Recorder | Comparison], pipelines: Sequence[Pipeline], failure: EdgeSegError | None) -> None:
+    """After the end of the run: the recordings' counts, and what was dropped last. OutputError; the first one wins."""
+    for tape, pipeline in zip(tapes, pipelines, strict=False):
+        if isinstance(tape, Comparison):
+            continue
+        try:
+            tape.finish(pipeline.stats.counts())
+        except OutputError:
+            if failure is None:
+                raise
+
+
+def reports(tapes: Sequence[Recorder | Comparison]) -> Mapping[str, Any]:
+    """What --stats says of a replay."""
+    return next(({"replay": tape.report()} for tape in tapes if isinstance(tape, Comparison)), {})
+
+
+def judge(tapes: Sequence[Recorder | Comparison]) -> list[str]:
+    """Lines on replays; LimitError where a mask differs."""
+    return [tape.judge() for tape in tapes if isinstance(tape, Comparison)]
+
+
+def _model_sha256(model: str, precision: str) -> str:
+    from edgeseg.runtime.zoo import find_model
+
+    files = find_model(model).files
+    # An engine in fp16 is built from the fp32 file.
+    return file_sha256(files.get(precision) or files.get("file") or files["fp32"])

@@ -1,0 +1,60 @@
+"""Every fault that a run has to survive, done for real; benchmarks/reliability.py runs the same ones."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import output_faults
+import pytest
+import source_faults
+from faults import Outcome, Subject
+
+from edgeseg.runtime.sinks import guarded
+from edgeseg.runtime.sources.resilient import Patience
+
+Fault = Callable[[Subject], Outcome]
+
+
+@pytest.fixture
+def subject(tmp_path: Path, tiny_model: Path) -> Subject:
+    return Subject(tmp_path, str(tiny_model), patience=Patience(stall_timeout_s=1.0, retry_s=0.5))
+
+
+def name_of(fault: Fault) -> str:
+    """`first_mask udp` for a function with that argument set."""
+    inner = getattr(fault, "func", fault)
+    return " ".join([inner.__name__, *map(str, getattr(fault, "keywords", {}).values())])
+
+
+def survives(fault: Fault, subject: Subject) -> None:
+    before = set(threading.enumerate())
+    outcome = fault(subject)
+    assert outcome.met, outcome
+    ends = time.monotonic() + 10
+    while set(threading.enumerate()) - before and time.monotonic() < ends:
+        time.sleep(0.01)
+    assert not set(threading.enumerate()) - before, "no thread stays"
+
+
+@pytest.mark.usefixtures("rtsp")
+@pytest.mark.parametrize("fault", source_faults.NEED_SERVER, ids=name_of)
+def test_of_cameras_on_the_network(fault: Fault, subject: Subject) -> None:
+    survives(fault, subject)
+
+
+@pytest.mark.parametrize("fault", source_faults.OTHERS, ids=name_of)
+def test_of_streams_and_files(fault: Fault, subject: Subject) -> None:
+    survives(fault, subject)
+
+
+@pytest.mark.parametrize("fault", output_faults.FAULTS, ids=name_of)
+def test_of_outputs(fault: Fault, subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guarded, "CLOSING_S", 0.5)
+    survives(fault, subject)
+
+
+def test_of_a_disk_that_cannot_be_mounted(subject: Subject) -> None:
+    survives(lambda on: output_faults.disk_full(on, mounted=False), subject)
