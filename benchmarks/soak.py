@@ -4,16 +4,21 @@
 
 `edgeseg run` as users call it, on small frames into every output but the window, is watched from outside (/proc) while
 it runs. Resident memory after the first twentieth and at the end must be within 2 %, threads and file handles equal,
-and every frame must be in every output. Exit code 5 where that is missed.
+every output must have taken every frame, and the files hold them all. Somebody looks at the web page all the while.
+Exit code 5 where that is missed.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
+import os
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +26,7 @@ from pathlib import Path
 from statistics import median, mode
 from typing import Any
 
+import aiohttp
 from common import RESULTS, tell
 
 from edgeseg.cli.output import write_json
@@ -45,17 +51,20 @@ class Sample:
 
 
 class Outputs:
-    """Every output but the window, in a folder. Masks are counted and taken away while they come."""
+    """Every output but the window, files in a folder. Masks are counted and taken away while they come."""
 
     def __init__(self, folder: Path) -> None:
         self.masks, self.lines, self.video = folder / "masks", folder / "out.jsonl", folder / "out.mkv"
         self.masks.mkdir()
         self.masks_seen = 0
+        self.port = free_port()
 
     @property
     def words(self) -> list[str]:
         """On the command line. Not MP4, whose index is kept in memory until the end and grows with each frame."""
-        return ["--masks", str(self.masks), "--jsonl", str(self.lines), "--save", str(self.video)]
+        words = ["--masks", str(self.masks), "--jsonl", str(self.lines), "--save", str(self.video)]
+        words += ["--shm", f"edgeseg-soak-{self.port}", "--ros", f"edgeseg/soak{self.port}"]
+        return [*words, "--web", f"127.0.0.1:{self.port}"]
 
     def collect(self) -> int:
         """How many masks came so far."""
@@ -65,7 +74,7 @@ class Outputs:
         return self.masks_seen
 
     def counts(self) -> dict[str, int]:
-        """How many frames each output holds, after the end."""
+        """How many frames each of the files holds, after the end."""
         import av
 
         self.collect()
@@ -74,6 +83,42 @@ class Outputs:
         with av.open(str(self.video)) as container:
             pictures = sum(1 for packet in container.demux(video=0) if packet.size)
         return {"masks": self.masks_seen, "lines": lines, "pictures": pictures}
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Viewer:
+    """A page that is open from the run's first moment to its last, without the browser: it takes what comes."""
+
+    def __init__(self, port: int) -> None:
+        self.seen, self._url = 0, f"http://127.0.0.1:{port}/live"
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._look()))
+
+    def __enter__(self) -> Viewer:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    async def _look(self) -> None:
+        async with aiohttp.ClientSession() as session:
+            while not self._ended.is_set():
+                try:
+                    async with session.ws_connect(self._url, max_msg_size=0) as live:
+                        async for message in live:
+                            if message.type is aiohttp.WSMsgType.BINARY:
+                                self.seen += 1
+                                await live.send_json({"seen": 1})
+                except aiohttp.ClientError:
+                    await asyncio.sleep(POLL_S)
 
 
 def look(process: int, progress: float, masks: Path) -> Sample | None:
@@ -96,9 +141,11 @@ def watch(words: Sequence[str], outputs: Outputs, frames: int) -> list[Sample]:
     """Run `edgeseg run` to its end; samples from its first mask to its last."""
     samples: list[Sample] = []
     told = 0.0
+    # Topics stay on this machine.
+    alone = os.environ | {"ROS_LOCALHOST_ONLY": "1"}
     with (
         tempfile.TemporaryFile("w+") as errors,
-        subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=errors) as process,
+        subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=errors, env=alone) as process,
     ):
         try:
             while process.poll() is None:
@@ -150,20 +197,25 @@ def soak(frames: int, model: str, backend: str, first: float = FIRST) -> dict[st
         stats, outputs = Path(name) / "stats.json", Outputs(Path(name))
         words = [sys.executable, "-m", "edgeseg", "run", "--max-frames", str(frames), "--stats", str(stats)]
         words += ["--model", model, "--backend", backend, "--smooth", "uncertainty", *outputs.words, SOURCE]
-        samples = watch(words, outputs, frames)
+        with Viewer(outputs.port) as viewer:
+            samples = watch(words, outputs, frames)
         figures = json.loads(stats.read_text(encoding="utf-8"))
         if figures["frames_out"] != frames:
             seen = f"{figures['frames_out']} frames of {frames}"
             raise EdgeSegError("the run did not come to its end", seen, "Did something send it a signal? Try again")
         counts = outputs.counts()
     body = judge(samples, first)
-    body["met_each"]["outputs"] = all(count == frames for count in counts.values())
+    taken = {output["output"]: output["written"] for output in figures["outputs"]}
+    body["met_each"]["outputs"] = all(count == frames for count in [*counts.values(), *taken.values()])
+    body["met_each"]["viewer"] = viewer.seen > 0
     thin = samples[:: max(1, len(samples) // KEPT)]
     kept = {key: figures[key] for key in ("model", "precision", "backend", "throughput_fps")}
     return {
         "frames": frames,
         "source": SOURCE,
-        "outputs": counts,
+        "files": counts,
+        "outputs": taken,
+        "pictures_viewed": viewer.seen,
         **kept,
         **body,
         "met": all(body["met_each"].values()),
@@ -176,10 +228,11 @@ def summary(body: dict[str, Any]) -> str:
     begin, end = body["begin"], body["end"]
     missed = ", ".join(name for name, met in body["met_each"].items() if not met)
     return (
-        f"{body['frames']} frames ({body['source']}, {body['model']} on {body['backend']}) into video, masks and JSON "
-        f"lines: {begin['resident_mb']:.1f} MB resident after {begin['progress']:.0%}, {end['resident_mb']:.1f} MB at "
-        f"the end ({100 * body['grown']:+.2f} %, at most +{100 * body['limit']:g} %); threads {begin['threads']} and "
-        f"{end['threads']}, handles {begin['handles']} and {end['handles']}" + (f"; missed: {missed}" if missed else "")
+        f"{body['frames']} frames ({body['source']}, {body['model']} on {body['backend']}) into "
+        f"{', '.join(body['outputs'])}: {begin['resident_mb']:.1f} MB resident after {begin['progress']:.0%}, "
+        f"{end['resident_mb']:.1f} MB at the end ({100 * body['grown']:+.2f} %, at most +{100 * body['limit']:g} %); "
+        f"threads {begin['threads']} and {end['threads']}, handles {begin['handles']} and {end['handles']}"
+        + (f"; missed: {missed}" if missed else "")
     )
 
 

@@ -31,7 +31,8 @@ def test_a_short_run_is_level(tmp_path: Path, tiny_model: Path, soak) -> None:  
     )
     assert done.returncode == 0, done.stderr
     body = json.loads(out.read_text())
-    assert body["met"] and body["outputs"] == {"masks": 3000, "lines": 3000, "pictures": 3000}
+    assert body["met"] and body["files"] == {"masks": 3000, "lines": 3000, "pictures": 3000}
+    assert len(body["outputs"]) == 6 and set(body["outputs"].values()) == {3000} and body["pictures_viewed"] > 3
     assert body["begin"]["handles"] > 3 and body["begin"]["threads"] > 3 and body["begin"]["resident_mb"] > 20
     assert len(body["curve_mb"]) >= 3
 
