@@ -77,13 +77,22 @@ def open_stages(path: Path, evaluator: bool = False) -> Iterator[list[Stage]]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         opened, name = with_logits(path, folder / path.name)
         stages = [
-            Stage(path.name, runtime, stack.enter_context(load_backend(opened, runtime)), name)
+            Stage(path.name, runtime, stack.enter_context(_exact(opened, runtime)), name)
             for runtime in installed()
             if runtime in ("onnxruntime", "openvino")
         ]
         if evaluator:
             stages.append(Stage(path.name, "reference evaluator", EvaluatorBackend(opened), name))
         yield stages
+
+
+def _exact(path: Path, runtime: str) -> Backend:
+    """What differs between runtimes is to be the graph's doing, and not that one of them computes in bfloat16."""
+    if runtime == "openvino":
+        from edgeseg.runtime.backends.openvino_backend import OpenVinoBackend
+
+        return OpenVinoBackend(path, exact=True)
+    return load_backend(path, runtime)
 
 
 def with_logits(path: Path, out: Path) -> tuple[Path, str]:

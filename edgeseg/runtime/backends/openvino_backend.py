@@ -32,11 +32,21 @@ _DTYPES = {"u8": "uint8", "f32": "float32", "i32": "int32", "i64": "int64"}
 
 
 class OpenVinoBackend(Backend):
-    """See `Backend`; `device` is OpenVINO's name, "CPU" unless given. The batch is fixed, at 1 unless given."""
+    """See `Backend`; `device` is OpenVINO's name, "CPU" unless given. The batch is fixed, at 1 unless given.
+
+    Left to itself OpenVINO computes floats in bfloat16 where the CPU can, which is faster; `exact` keeps to float32.
+    """
 
     name = "openvino"
 
-    def __init__(self, model: Path, device: str | None = None, threads: int | None = None, batch: int = 1) -> None:
+    def __init__(
+        self,
+        model: Path,
+        device: str | None = None,
+        threads: int | None = None,
+        batch: int = 1,
+        exact: bool = False,
+    ) -> None:
         self.device = device or "CPU"
         threads = threads or default_threads()
         file = read_model_file(model)
@@ -46,12 +56,13 @@ class OpenVinoBackend(Backend):
             self._tensor: Any = openvino.Tensor
             core = _core()
             _check_device(core, self.device)
-            compiled = _compile(core, _read(core, file), self.device, threads, model, batch)
+            compiled = _compile(
+                core, _read(core, file), self.device, _properties(self.device, threads, exact), model, batch
+            )
         self.manifest = file.manifest
         self.details = {
             "version": openvino.__version__.partition("-")[0],
             "threads": compiled.get_property("INFERENCE_NUM_THREADS") if self.device == "CPU" else None,
-            # bfloat16 where the CPU computes in it, which is OpenVINO's own choice.
             "inference_precision": compiled.get_property("INFERENCE_PRECISION_HINT").to_string(),
         }
         self._inputs = _signature(compiled.inputs)
@@ -91,12 +102,18 @@ def _core() -> Any:
     return openvino.Core()
 
 
-def _compile(core: Any, graph: Any, device: str, threads: int, model: Path, batch: int) -> Any:
+def _properties(device: str, threads: int, exact: bool) -> dict[str, Any]:
     properties: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
     if device == "CPU":
         # One inference at a time with all threads. Not pinned: a pinned thread waits for its core while the capture or
         # the encoder thread has it, though the other core is free; unpinned was no slower in an idle process either.
         properties |= {"NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": threads, "ENABLE_CPU_PINNING": False}
+    if exact:
+        properties["INFERENCE_PRECISION_HINT"] = "f32"
+    return properties
+
+
+def _compile(core: Any, graph: Any, device: str, properties: dict[str, Any], model: Path, batch: int) -> Any:
     folder = cache_folder() / "openvino"
     try:
         folder.mkdir(parents=True, exist_ok=True)
