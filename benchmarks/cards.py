@@ -51,7 +51,7 @@ def card(name: str, about_file: Path) -> dict[str, Any]:
         "terms": " ".join(about["terms"].split()),
         "input": f"{manifest.height}x{manifest.width}, {manifest.fit}, uint8 BGR",
         "classes": list(manifest.class_names),
-        "recipe": f"recipes/{about.get('recipe') or about_file.name.replace('.about', '')}",
+        "recipe": f"recipes/{about.get('recipes', {}).get(name) or about_file.name.removesuffix('.about.yaml')}.yaml",
         "intended_use": " ".join(about["intended_use"].split()),
         "limits": " ".join(about["limits"].split()),
         "data": about["data"],

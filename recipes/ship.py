@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ import yaml
 from edgeseg.calib.calibrate import calibrate
 from edgeseg.calib.frames import FrameSet
 from edgeseg.data.pool import Pool, SetConfig
-from edgeseg.errors import EdgeSegError
+from edgeseg.errors import EdgeSegError, InputError
 from edgeseg.export.equalize import equalize
 from edgeseg.export.from_checkpoint import load_for_export
 from edgeseg.export.quantize import quantize
@@ -49,7 +50,7 @@ def main() -> int:
     args = parser.parse_args()
     try:
         _, manifest = load_for_export(args.checkpoint)
-        about = yaml.safe_load((RECIPES / f"{manifest.name}.about.yaml").read_text(encoding="utf-8"))
+        about = about_run(manifest.name)
         with tempfile.TemporaryDirectory() as folder:
             frames = Path(folder) / "frames"
             frames.mkdir()
@@ -62,6 +63,18 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     return 0
+
+
+def about_run(run: str) -> dict[str, Any]:
+    """What the `.about.yaml` that speaks of a recipe says, with those of its models alone that this recipe trains."""
+    for path in sorted(RECIPES.glob("*.about.yaml")):
+        about: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+        trained_by = about.get("recipes", {})
+        own = path.name.removesuffix(".about.yaml")
+        ships = {name: size for name, size in about["ships"].items() if trained_by.get(name, own) == run}
+        if ships:
+            return about | {"ships": ships}
+    raise InputError("no model that ships comes from this recipe", run, f"Write {RECIPES / run}.about.yaml")
 
 
 def link_pictures(data: Path, sets: list[str], folder: Path) -> None:
