@@ -4,6 +4,7 @@
     previous_probability uint8 [N, H, W] -> Cast -> x 0.5 -> Concat ┘                       (models with memory)
     logits -> cut -> Sigmoid -> x 255 -> Round -> Clip -> Squeeze -> Cast = probability     (two classes)
                                                               └─> Sub 127 -> Clip to 0..1 -> Cast = label_map
+                                                  (127 for a threshold of 0.5)
     logits -> cut -> ArgMax -> Cast (float) -> Cast = label_map                             (more classes)
 
 Colour order and 1 / std go into the first convolution's weights, which is exact. The mean stays a subtraction: the
@@ -22,6 +23,7 @@ import numpy as np
 
 from edgeseg.export import graph as g
 from edgeseg.manifest import PREVIOUS, Manifest
+from edgeseg.runtime.postprocess import threshold_byte
 
 if TYPE_CHECKING:
     import onnx
@@ -173,7 +175,8 @@ def add_labels(graph: onnx.GraphProto, manifest: Manifest, cut: tuple[int, int] 
         logits = add("Slice", [logits, start, end, constant("cut_axes", (2, 3), np.int64)], "labels.cut")
     del graph.output[:]
     if manifest.two_class:
-        zero, one, half, most = (constant(str(value), value, np.float32) for value in (0, 1, 127, 255))
+        cutoff = threshold_byte(manifest.threshold) - 1
+        zero, one, below, most = (constant(str(value), value, np.float32) for value in (0, 1, cutoff, 255))
         # A sub-pixel head only moves values: its levels are made in front of the move, where OpenVINO fuses them into
         # the convolution, unless somebody wants the logits themselves.
         shuffle = None if cut or "logits" in manifest.outputs else _take_shuffle(graph, logits)
@@ -185,7 +188,7 @@ def add_labels(graph: onnx.GraphProto, manifest: Manifest, cut: tuple[int, int] 
             flat = _shuffle(graph, nodes, levels, g.attribute(shuffle, "blocksize", 1), (height, width))
         else:
             flat = add("Squeeze", [levels, constant("channel", [1], np.int64)], "labels.flat")
-        label = add("Clip", [add("Sub", [flat, half], "labels.above"), zero, one], "labels.label")
+        label = add("Clip", [add("Sub", [flat, below], "labels.above"), zero, one], "labels.label")
         add("Cast", [flat], "probability", to=TensorProto.UINT8)
     else:
         label = add("ArgMax", [logits], "labels.argmax", axis=1, keepdims=0)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from edgeseg.errors import ModelError
 from edgeseg.manifest import PREVIOUS
+from edgeseg.runtime.postprocess import threshold_byte
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -145,7 +146,8 @@ def run_torch(model: nn.Module, inputs: Inputs, manifest: Any) -> dict[str, npt.
         logits = logits[..., top : top + manifest.output_height, left : left + manifest.output_width]
     if manifest.two_class:
         levels = torch.round(255 * torch.sigmoid(logits[:, 0])).clamp(0, 255).to(torch.uint8).numpy()
-        return {"probability": levels, "label_map": (levels >= 128).astype(np.uint8), "logits": logits.numpy()}
+        labels = (levels >= threshold_byte(manifest.threshold)).astype(np.uint8)
+        return {"probability": levels, "label_map": labels, "logits": logits.numpy()}
     return {"label_map": logits.argmax(1).to(torch.uint8).numpy(), "logits": logits.numpy()}
 
 

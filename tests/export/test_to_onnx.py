@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -140,6 +141,19 @@ def test_a_file_that_differs_is_found(person: Exported, tmp_path: Path) -> None:
     onnx.save(model, tmp_path / "wrong.onnx")
     with pytest.raises(ModelError, match="differs from the torch model"):
         check.check_export(person.model, tmp_path / "wrong.onnx")
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.3, 1.0])
+def test_the_file_cuts_at_the_manifests_threshold(
+    person: Exported, tmp_path: Path, pictures: npt.NDArray[np.uint8], threshold: float
+) -> None:
+    """Who runs the file without edgeseg gets the same label map."""
+    path = tmp_path / "model.onnx"
+    to_onnx.export_onnx(person.model, dataclasses.replace(person.manifest, threshold=threshold), path)
+    got = run_onnxruntime(onnx.load(path), {"image": pictures})
+    label_map, probability = got["label_map"], got["probability"]
+    np.testing.assert_array_equal(label_map, probability >= 255 * threshold)
+    assert threshold in (0.0, 1.0) or 0.01 < np.mean(label_map) < 0.99
 
 
 def test_a_failed_export_leaves_the_old_file(person: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
