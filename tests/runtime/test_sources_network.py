@@ -60,7 +60,7 @@ def test_what_waited_in_a_queue_is_not_called_new(server: RtspServer) -> None:
         burst = [next(frames) for _ in range(30)]
     taken_s = np.array([frame.captured_ns for frame in burst]) / 1e9
     own_s = np.array([frame.pts_s for frame in burst], float)
-    # A picture that comes late while the clock is learnt costs its delay once; by arrival alone all would be of one time.
+    # One that comes late while the clock is learnt costs its delay once; by arrival alone all would be of one time.
     assert taken_s[-1] - taken_s[0] == pytest.approx(own_s[-1] - own_s[0], abs=0.5)
     assert own_s[-1] - own_s[0] > 1.0 and (np.diff(taken_s) > 0).all()
     assert time.monotonic() - taken_s[0] > 1.0

@@ -57,10 +57,8 @@ class PixelFormat:
         cv2 = _cv2()
         # A row of an odd width ends with a whole pair, of which the second pixel is none.
         across = -(-width // self.halves[0]) * self.halves[0]
-        shape, strides = (
-            (self._rows(height), across, self.channels),
-            (stride or across * self.channels, self.channels, 1),
-        )
+        shape = (self._rows(height), across, self.channels)
+        strides = (stride or across * self.channels, self.channels, 1)
         # The last row may end where its pixels do.
         picture = np.ndarray(shape, np.uint8, data, offset, strides)
         if not self.conversion:
