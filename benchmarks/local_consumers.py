@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from common import HERE, tell, write_result
 
-from edgeseg.runtime.sinks.ros import clock_offset_ns
+from edgeseg.runtime.clocks import ahead_ns
 from edgeseg.runtime.sinks.shared_layout import FOLDER
 
 EXAMPLES = HERE.parent / "examples"
@@ -51,7 +51,7 @@ def main() -> int:
         words = [line.split() for line in lines]
         if kind == "DDS":
             words = [row for row in words if "mono8" in row]
-            stamps_ns = [int(row[0]) - clock_offset_ns() for row in words]
+            stamps_ns = [int(row[0]) - ahead_ns(time.time_ns) for row in words]
             got = [frames[int(np.abs(captured_ns - stamp).argmin())] for stamp in stamps_ns]
             found[kind] = report(frames, got, [float(row[4]) for row in words])
         else:

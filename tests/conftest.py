@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from needed import skip_or_fail
 
 from edgeseg.manifest import METADATA_KEY, Manifest
 from edgeseg.runtime.backends.gpu import gpu_count
@@ -35,9 +36,7 @@ def shared() -> Path:
     folder = Path(os.environ.get("EDGESEG_SHARED") or TESTS.parents[1] / "shared")
     if not (folder / "clips").is_dir():
         message = f"no clips and data sets in {folder}; set EDGESEG_SHARED"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
+        skip_or_fail(message)
     return folder
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable, Collection
 from typing import NoReturn
 
@@ -56,7 +57,7 @@ def number(what: str, low: float, high: float = float("inf")) -> Callable[[str],
             value = float(text)
         except ValueError:
             value = float("nan")
-        if not low <= value <= high:
+        if not (low <= value <= high and math.isfinite(value)):
             raise UsageError(f"bad {what}", text, f"Give a number {bounds}")
         return value
 

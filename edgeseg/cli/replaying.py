@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeseg.errors import EdgeSegError, LimitError, ModelError, OutputError, UsageError
-from edgeseg.runtime.recording import PREFIX, Head, file_sha256, mask_digest, read_head
+from edgeseg.errors import EdgeSegError, InputError, LimitError, ModelError, OutputError, UsageError
+from edgeseg.runtime.recording import HEAD, PREFIX, Head, file_sha256, mask_digest, read_head
 
 if TYPE_CHECKING:
     from edgeseg.runtime.pipeline import Pipeline
@@ -72,7 +72,7 @@ def take_settings(args: argparse.Namespace) -> None:
 
     Raises:
         UsageError: a setting that is not the recording's, or something beside a replay that it cannot be with.
-        InputError: no recording is there.
+        InputError: no recording is there, or a damaged one.
         ModelError: the model has changed since.
     """
     replays = [word for word in args.sources if word.startswith(PREFIX)]
@@ -85,6 +85,9 @@ def take_settings(args: argparse.Namespace) -> None:
         if getattr(args, option) is not None:
             raise UsageError(f"a replay takes no --{option}", getattr(args, option), "Leave it out")
     head = read_head(folder)
+    if lost := [option for option in SETTINGS if option not in head.settings]:
+        seen = f"{folder / HEAD} (no {', '.join(lost)} in settings)"
+        raise InputError("the recording's head is damaged", seen, "Restore it from a copy")
     for option, usual in SETTINGS.items():
         given, kept = getattr(args, option), head.settings[option]
         if given not in (usual, kept):

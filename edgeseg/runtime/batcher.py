@@ -43,14 +43,14 @@ class Batcher:
         deadline_ms: how long a call may wait for others; it waits longer only while the backend is at work.
 
     Raises:
-        UsageError: a size below 2, or a deadline below 0.
+        UsageError: a size below 2, or a deadline that is below 0 or endless.
     """
 
     def __init__(self, single: Backend, several: Backend, size: int, deadline_ms: float) -> None:
         if size < 2:
             raise UsageError("a batch is of 2 pictures or more", size, "Leave batches out")
-        if not deadline_ms >= 0:
-            raise UsageError("the deadline of a batch is below 0", deadline_ms, "Give milliseconds, 5 for example")
+        if not 0 <= deadline_ms <= threading.TIMEOUT_MAX:
+            raise UsageError("the deadline of a batch is no time", deadline_ms, "Give milliseconds, 5 for example")
         self.size, self.deadline_ms = size, deadline_ms
         self.full = self.partial = 0
         self._single, self._several = single, several

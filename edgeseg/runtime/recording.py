@@ -72,6 +72,8 @@ def read_head(folder: Path) -> Head:
     if version != FORMAT_VERSION or set(body) != {item.name for item in fields(Head)}:
         todo = "Replay it with the edgeseg that wrote it"
         raise InputError("the recording has another format", f"{path} (version {version})", todo)
+    if not isinstance(body["settings"], dict):
+        raise InputError("the recording's head is damaged", f"{path} (settings)", "Restore it from a copy")
     return Head(**body)
 
 

@@ -112,7 +112,9 @@ class Segmenter:
 
     def preprocess(self, image: Image) -> tuple[npt.NDArray[np.uint8], Geometry | Tiling]:
         """A frame uint8 [H, W, 3] BGR -> the input uint8 [1 or tiles, height, width, 3], and what undoes that."""
-        return self._preprocess(image, None if self.manifest.tiled else self.backend.borrow_input())
+        # What goes into a batch is copied there: memory that was borrowed would not come back.
+        lends = self.batcher is None and not self.manifest.tiled
+        return self._preprocess(image, self.backend.borrow_input() if lends else None)
 
     def infer(
         self, image: npt.NDArray[np.uint8], previous: npt.NDArray[np.uint8] | None = None

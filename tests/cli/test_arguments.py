@@ -27,6 +27,7 @@ WRONG = {
     "threshold no number": (["run", "demo", "--threshold", "half"], "half"),
     "threshold not a number": (["run", "demo", "--threshold", "nan"], "nan"),
     "no frames": (["run", "demo", "--max-frames", "0"], "0"),
+    "endless wait": (["run", "demo", "--open-timeout-s", "inf"], "inf"),
     "unknown precision": (["run", "demo", "--precision", "int4"], "int4"),
     "smoothing": (["run", "demo", "--smooth", "kalman"], "kalman"),
     "smoothing strength": (["run", "demo", "--smooth", "uncertainty:2"], "2"),

@@ -10,7 +10,7 @@ import pytest
 
 from edgeseg.cli.main import main
 from edgeseg.errors import UsageError
-from edgeseg.runtime.recording import LINES
+from edgeseg.runtime.recording import HEAD, LINES
 
 
 def record(folder: Path, source: object, *words: object) -> int:
@@ -120,6 +120,12 @@ def test_recordings_that_cannot_be(tape: Path, tiny_model: Path, capsys: pytest.
     assert "holds a recording already" in capsys.readouterr().err
     assert main(["run", "replay:nowhere"]) == 3
     assert "holds no recording" in capsys.readouterr().err
+    head = json.loads((tape / HEAD).read_text())
+    for settings, told in ((3, "(settings)"), ({"model": "person"}, "(no backend, precision")):
+        (tape / HEAD).write_text(json.dumps({**head, "settings": settings}))
+        assert main(["run", f"replay:{tape}"]) == 3
+        err = capsys.readouterr().err
+        assert "the recording's head is damaged" in err and told in err
 
 
 def test_unknown_smoothing_is_said_before_anything_is_opened() -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from export_helpers import ARGUMENTS, Exported, instance_network, lively, one_thread
+from needed import skip_or_fail
 
 from edgeseg.calib.calibrate import calibrate
 from edgeseg.calib.ranges import Ranges
@@ -84,9 +85,7 @@ def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     site = FOLDER / version / "site"
     if not (site.parent / "complete").is_file():
         message = f"TensorRT {version} is not in {FOLDER}: run make tensorrt VERSION={version}"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
+        skip_or_fail(message)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (str(site), os.environ.get("PYTHONPATH")))))
     monkeypatch.syspath_prepend(str(site))
     return version

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
+from needed import skip_or_fail
 
 
 @pytest.fixture(scope="session")
@@ -14,6 +13,4 @@ def rtsp() -> None:
 
     absent = why_absent()
     if absent:
-        if os.environ.get("CI") == "true":
-            pytest.fail(absent)
-        pytest.skip(absent)
+        skip_or_fail(absent)

@@ -106,6 +106,17 @@ def test_an_error_comes_out_of_each_call_of_its_batch_and_of_no_other() -> None:
     assert ask(batcher, range(3)) == {0: 0, 1: 1, 2: 2}
 
 
+def test_memory_of_the_backend_is_not_borrowed_for_a_batch() -> None:
+    """It would never come back: a full batch goes to the other backend."""
+
+    class Lends(Several):
+        def borrow_input(self) -> None:
+            raise AssertionError("lent")
+
+    with Segmenter(Lends(1), batcher=Batcher(Lends(1), Several(2), 2, 1)) as segmenter:
+        assert segmenter.preprocess(np.zeros((4, 4, 3), np.uint8))[0].shape == (1, 32, 32, 3)
+
+
 def test_closed() -> None:
     several = Several(2)
     batcher = Batcher(Several(1), several, 2, 1)
@@ -116,7 +127,7 @@ def test_closed() -> None:
         batcher.infer(picture(1), NAMES)
 
 
-@pytest.mark.parametrize("size, deadline_ms", [(1, 5.0), (2, -1.0), (2, float("nan"))])
+@pytest.mark.parametrize("size, deadline_ms", [(1, 5.0), (2, -1.0), (2, float("nan")), (2, float("inf"))])
 def test_what_is_no_batch(size: int, deadline_ms: float) -> None:
     with pytest.raises(UsageError):
         Batcher(Several(1), Several(2), size, deadline_ms)

@@ -21,7 +21,8 @@ Fault = Callable[[Subject], Outcome]
 
 @pytest.fixture
 def subject(tmp_path: Path, tiny_model: Path) -> Subject:
-    return Subject(tmp_path, str(tiny_model), patience=Patience(stall_timeout_s=1.0, retry_s=0.5))
+    # A machine that pauses for a second or two must not look like a camera that is lost.
+    return Subject(tmp_path, str(tiny_model), patience=Patience(stall_timeout_s=4.0, retry_s=0.5))
 
 
 def name_of(fault: Fault) -> str:
@@ -38,7 +39,7 @@ def survives(fault: Fault, subject: Subject, tries: int = 3) -> None:
         folder.mkdir()
         outcomes.append(fault(dataclasses.replace(subject, folder=folder)))
     assert outcomes[-1].met, outcomes
-    ends = time.monotonic() + 10
+    ends = time.monotonic() + 60
     while set(threading.enumerate()) - before and time.monotonic() < ends:
         time.sleep(0.01)
     assert not set(threading.enumerate()) - before, "no thread stays"
@@ -57,7 +58,8 @@ def test_of_streams_and_files(fault: Fault, subject: Subject) -> None:
 
 @pytest.mark.parametrize("fault", output_faults.FAULTS, ids=name_of)
 def test_of_outputs(fault: Fault, subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guarded, "CLOSING_S", 0.5)
+    # A sink that blocks costs all of it; a healthy one must come to its end in it on a machine that pauses.
+    monkeypatch.setattr(guarded, "CLOSING_S", 3.0)
     survives(fault, subject)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from edgeseg.runtime.mailbox import Mailbox, Waiting
 
-PATIENCE_S = 5.0
+PATIENCE_S = 60.0
 
 
 def run_aside(work) -> threading.Thread:

@@ -21,7 +21,7 @@ from edgeseg.runtime.segmenter import Segmenter
 from edgeseg.runtime.temporal import Smoother
 from edgeseg.types import ClassInfo, Frame
 
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 
 
 def finish(pipeline: Pipeline) -> dict:
@@ -127,16 +127,19 @@ class Lag(ToyBackend):
 
 def test_a_slow_model_gets_the_newest_frame() -> None:
     """100 fps and 25 ms: behind a queue of 4, frames would be 100 ms and 10 frames old when taken."""
-    source = ToySource(100, fps=100.0, live=True)
+    source = ToySource(None, fps=100.0, live=True)
     backend = Lag(source, takes_s=0.025)
     pipeline = Pipeline(source, Segmenter(backend), [Recorder()])
     pipeline.start()
+    # By results and not by seconds: a machine that pauses leaves few of those that a second has.
+    wait_until(lambda: pipeline.stats.counts()["frames_out"] >= 35, "no results came")
+    pipeline.stop()
     pipeline.join()
     report = finish(pipeline)
-    taken, out, dropped, failed = counts(report)
-    assert (taken, failed) == (100, 0)
+    came, out, dropped, failed = counts(report)
+    assert failed == 0
     assert out == report["age_taken"]["samples"] == report["frame_age"]["samples"] == backend.calls
-    assert 5 <= out <= 42
+    assert out <= 0.42 * came + 2
     assert np.median(backend.frames[1:]) <= 3
     assert report["age_taken"]["p50_ms"] < 50.0
     assert report["frame_age"]["p50_ms"] > 25.0
@@ -341,6 +344,7 @@ def test_a_signal_handler_may_stop_while_join_waits() -> None:
     before = signal.signal(signal.SIGINT, lambda *_: pipeline.stop())
     try:
         pipeline.start()
+        wait_until(lambda: sink.results, "no result came")
         interrupt_soon()
         pipeline.join()
     finally:

@@ -151,6 +151,10 @@ def test_damaged_recordings_say_what_is_wrong(tmp_path: Path) -> None:
     (tmp_path / "tape" / LINES).write_text("no json\n")
     with pytest.raises(InputError, match="lines cannot be read"):
         Recorded(f"replay:{tmp_path / 'tape'}")
+    for line in ('{"frame": 0}', '{"frame": 0, "decision": "taken"}', "[1]"):
+        (tmp_path / "tape" / LINES).write_text(f"{line}\n")
+        with pytest.raises(InputError, match="lines cannot be read"):
+            Recorded(f"replay:{tmp_path / 'tape'}")
     (tmp_path / "tape" / LINES).write_text("")
     with pytest.raises(InputError, match="holds no frame"):
         Recorded(f"replay:{tmp_path / 'tape'}")

@@ -202,5 +202,5 @@ def test_a_disk_that_fills_up_is_an_output_error(tmp_path: Path, monkeypatch: py
         sink.close()
     before = time.monotonic()
     sink.close()
-    assert time.monotonic() - before < 1
+    assert time.monotonic() - before < 10
     assert not (tmp_path / "out.mp4").exists()

@@ -21,6 +21,7 @@ from web_tools import CLASSES, result_of, running, served
 from edgeseg.errors import OutputError, UsageError
 from edgeseg.runtime.sinks.guarded import Guarded
 from edgeseg.runtime.sinks.web import server, viewer, views
+from edgeseg.runtime.sinks.web.camera import Camera
 from edgeseg.runtime.sinks.web.figures import Figures
 from edgeseg.runtime.sinks.web.server import WebPage
 from edgeseg.runtime.sinks.web.viewer import HEAD
@@ -28,6 +29,8 @@ from edgeseg.runtime.sinks.web.views import View, draw, read_view
 from edgeseg.runtime.stats import Stats
 
 WAIT_S = 60.0
+# A viewer on a machine that pauses for a second or two is no viewer that stopped to read.
+STALL_S = 4.0
 SEEN = {"seen": 1}
 ALL = {"camera": 0, "overlay": True, "strength": 45, "classes": ["person", "dog"]}
 
@@ -207,7 +210,7 @@ def test_who_shows_nothing_is_dropped_and_the_others_do_not_notice(
             async with viewing(page) as silent:
                 camera.write(result_of(0))
                 await silent.picture()
-                monkeypatch.setattr(viewer, "STALL_S", 2.0)
+                monkeypatch.setattr(viewer, "STALL_S", STALL_S)
                 async with viewing(page) as client:
                     number = 0
                     while len(page.viewers) == 2 or number < 30:
@@ -225,7 +228,7 @@ def test_who_shows_nothing_is_dropped_and_the_others_do_not_notice(
 def test_who_stops_to_read_is_dropped_though_it_says_that_it_sees(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(viewer, "STALL_S", 2.0)
+    monkeypatch.setattr(viewer, "STALL_S", STALL_S)
     noise = result_of(0, 720, 1280)
     noise.frame.image[:] = np.random.default_rng(0).integers(0, 256, noise.frame.image.shape, np.uint8)
 
@@ -370,6 +373,23 @@ def test_a_page_that_breaks_down_is_cut_off_as_any_output(
         with pytest.raises(OutputError, match="the web page broke down: the figures broke"):
             guarded.close()
     assert "the web page is cut off" in capfd.readouterr().err
+
+
+def test_a_hole_in_a_file_is_not_sat_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+    now = [100.0]
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        now[0] += seconds
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    camera = Camera("clip", Stats(), live=False, fps=None, paced=True, told=lambda _: None)
+    for number, pts_s in enumerate([7.0, 7.1, 67.1, 67.2, 67.3]):
+        one = result_of(number)
+        camera.write(replace(one, frame=replace(one.frame, pts_s=pts_s)))
+    assert slept == pytest.approx([0.0, 0.1, 1.0, 0.1, 0.1])
 
 
 def test_a_file_is_seen_at_its_own_speed() -> None:

@@ -109,7 +109,8 @@ def test_a_gray_camera_gives_bgr(attach: Callable[[ToyCapture], str]) -> None:
     assert frame.image.shape == (480, 640, 3)
 
 
-QUICK = StreamOptions(patience=Patience(open_timeout_s=0.5, stall_timeout_s=0.3, retry_s=0.1))
+def options(open_timeout_s: float = 60.0, stall_timeout_s: float = 60.0) -> StreamOptions:
+    return StreamOptions(patience=Patience(open_timeout_s, stall_timeout_s, retry_s=0.1))
 
 
 def test_a_camera_that_stops_is_opened_again(
@@ -119,7 +120,7 @@ def test_a_camera_that_stops_is_opened_again(
     device = attach(captures[0])
     left = list(captures)
     cv2.VideoCapture = lambda *_: left.pop(0)  # type: ignore[assignment,misc] # undone by `attach`
-    with open_source(device, max_frames=5, options=QUICK) as source:
+    with open_source(device, max_frames=5, options=options()) as source:
         frames = list(source)
     assert [frame.session for frame in frames] == [0, 0, 0, 1, 1] and source.broken is None
     assert [frame.number for frame in frames] == [0, 1, 2, 3, 4]
@@ -134,15 +135,16 @@ def test_a_camera_that_hangs_is_noticed(attach: Callable[[ToyCapture], str]) -> 
 
     def hang() -> bool:
         hung.grabbed += 1
-        return hung.grabbed < 3 or wake.wait(20)
+        return hung.grabbed < 3 or wake.wait(120)
 
     hung.grab = hang  # type: ignore[method-assign]
     device = attach(hung)
-    left = [hung, good]
-    cv2.VideoCapture = lambda *_: left.pop(0)  # type: ignore[assignment,misc] # undone by `attach`
-    with open_source(device, max_frames=4, options=QUICK) as source:
-        frames = list(source)
-    assert [frame.session for frame in frames] == [0, 0, 1, 1]
+    left = [hung]
+    cv2.VideoCapture = lambda *_: left.pop() if left else good  # type: ignore[assignment,misc] # undone by `attach`
+    with open_source(device, max_frames=4, options=options(stall_timeout_s=0.5)) as source:
+        sessions = [frame.session for frame in source]
+    # A machine that pauses looks like a camera that hangs, also later.
+    assert sessions[0] == 0 and sessions[-1] >= 1 and sessions == sorted(sessions)
     assert hung.released == 0, "its driver has the thread"
     wake.set()
     until(lambda: hung.released == 1)
@@ -151,12 +153,12 @@ def test_a_camera_that_hangs_is_noticed(attach: Callable[[ToyCapture], str]) -> 
 def test_one_that_never_gives_a_picture_is_an_error(attach: Callable[[ToyCapture], str]) -> None:
     capture = ToyCapture(fails_at=0)
     with pytest.raises(InputError, match=r"cannot be opened: 0 \(the camera gave no picture: 0, for 0.5 s\)"):
-        open_source(attach(capture), options=QUICK)
+        open_source(attach(capture), options=options(open_timeout_s=0.5))
     until(lambda: capture.released > 1)
 
 
 def until(true: Callable[[], bool]) -> None:
-    ends = time.monotonic() + 5
+    ends = time.monotonic() + 60
     while not true() and time.monotonic() < ends:
         time.sleep(0.01)
     assert true()

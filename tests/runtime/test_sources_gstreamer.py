@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -20,6 +21,7 @@ from rtsp_server import RtspServer, why_absent
 
 from edgeseg.errors import BackendError, InputError, UsageError
 from edgeseg.runtime.sources import StreamOptions, gstreamer, gstreamer_binding, network, open_source
+from edgeseg.runtime.sources.gstreamer import PipelineConnection
 from edgeseg.runtime.sources.gstreamer_text import csi_pipeline, quoted, stream_pipeline, without_secrets
 from edgeseg.runtime.sources.resilient import Patience, Resilient
 
@@ -61,6 +63,25 @@ def test_a_live_pipeline_gives_fresh_frames_of_any_width() -> None:
     taken_s = np.array([frame.captured_ns for frame in late]) / 1e9
     np.testing.assert_allclose(np.diff(taken_s)[2:], np.diff(own_s)[2:], atol=0.02)
     assert taken_s[-1] <= time.monotonic()
+
+
+@pytest.mark.usefixtures("binding")
+def test_a_stamp_is_the_buffer_s_own_moment_however_long_its_picture_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    converted = PipelineConnection._picture
+
+    def slow(*args: Any) -> Any:
+        time.sleep(0.5)
+        return converted(*args)
+
+    monkeypatch.setattr(PipelineConnection, "_picture", slow)
+    connection = PipelineConnection(f"{LIVE.removeprefix('gst:')},format=BGR ! appsink", QUICK.patience)
+    with contextlib.closing(connection):
+        shots = [connection.read() for _ in range(3)]
+        base_ns = connection._pipeline.get_base_time()
+    for shot in shots:
+        assert shot is not None and shot.pts_s is not None
+        # GStreamer's clock is the monotonic one, unless an element brings its own.
+        assert shot.captured_ns == pytest.approx(base_ns + shot.pts_s * 1e9, abs=0.1e9)
 
 
 @pytest.mark.usefixtures("binding")
@@ -191,6 +212,9 @@ def test_what_a_jetson_is_given_to_run() -> None:
     assert "width=1280,height=720,framerate=30/1" in csi_pipeline("csi://0")
     assert 'location="rtsp://me:a\\"b@host/x" protocols=udp' in stream_pipeline('rtsp://me:a"b@host/x', "udp")
     assert without_secrets("rtspsrc location=rtsp://me:s@cret@host/a@b ! x") == "rtspsrc location=rtsp://host/a@b ! x"
+    shown = without_secrets(r'rtspsrc user-id=me user-pw = "s \" ecret" proxy-pw=secret ! x sensor-id=0 uri=srt://h')
+    assert shown == "rtspsrc user-id=... user-pw=... proxy-pw=... ! x sensor-id=0 uri=srt://h"
+    assert without_secrets("srtsrc passphrase=secret ! x") == "srtsrc passphrase=... ! x"
 
 
 def stood_in(words: list[str], stats: Path) -> tuple[dict[str, Any], str]:

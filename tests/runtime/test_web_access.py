@@ -46,6 +46,15 @@ def test_only_this_machine() -> None:
     assert public_host("0.0.0.0", "0.0.0.0") not in ("0.0.0.0", "")
 
 
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this system has no IPv6")
+def test_all_addresses_of_ipv6_are_those_of_ipv4_as_well() -> None:
+    """The address that is printed is one of IPv4, and must answer."""
+    with listen("::", 0) as open_socket:
+        port = open_socket.getsockname()[1]
+        for host in ("127.0.0.1", "::1"):
+            socket.create_connection((host, port), 60).close()
+
+
 def test_a_taken_port_is_an_output_that_cannot_be_written() -> None:
     with listen("127.0.0.1", 0) as taken, pytest.raises(OutputError, match="cannot serve the web page"):
         WebPage(taken.getsockname()[:2])

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import threading
 import time
 from collections.abc import Iterator
 
 import numpy as np
-import pytest
+from needed import skip_or_fail
 from stand_ins import PERSON
 
 from edgeseg.runtime.sinks.web.camera import Camera
@@ -71,7 +70,5 @@ def chromium() -> str:
     found = shutil.which("chromium")
     if found is None:
         message = "Chromium is not installed: run make system-packages"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
+        skip_or_fail(message)
     return found

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from edgeseg.errors import UsageError
 from edgeseg.packages import missing_package
+from edgeseg.runtime.clocks import ahead_ns
 from edgeseg.types import ClassInfo, LabelMap, Result
 
 FRAME_ID = "camera"
@@ -58,7 +59,7 @@ class RosTopics:
         """Publish one label map."""
         if self._node is None:
             raise RuntimeError("the sink is closed")
-        stamp_ns = result.captured_ns + clock_offset_ns()
+        stamp_ns = result.captured_ns + ahead_ns(time.time_ns)
         if self._told != result.classes:
             self._node.info(stamp_ns, result.classes)
             self._told = result.classes
@@ -82,15 +83,3 @@ def open_node(prefix: str, frame_id: str) -> Node:
     except ImportError as error:
         raise missing_package(error) or error from None
     return DdsNode(prefix, frame_id)
-
-
-def clock_offset_ns() -> int:
-    """What the system's clock is ahead of the monotonic one.
-
-    The narrowest of three looks: one that is interrupted in the middle is wrong by as long as that took.
-    """
-    looks = []
-    for _ in range(3):
-        before_ns, system_ns, after_ns = time.monotonic_ns(), time.time_ns(), time.monotonic_ns()
-        looks.append((after_ns - before_ns, system_ns - (before_ns + after_ns) // 2))
-    return min(looks)[1]

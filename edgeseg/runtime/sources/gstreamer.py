@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from edgeseg.errors import EdgeSegError, InputError, UsageError
+from edgeseg.runtime.clocks import ahead_ns
 from edgeseg.runtime.sources.base import FrameSource
 from edgeseg.runtime.sources.decoding import decoded_by
 from edgeseg.runtime.sources.gstreamer_binding import Binding, gstreamer
@@ -192,8 +193,9 @@ class PipelineConnection:
         if not self.live or clock is None or buffer.pts == self._gst.CLOCK_TIME_NONE:
             return arrived_ns
         running_ns = sample.get_segment().to_running_time(self._gst.Format.TIME, buffer.pts)
-        age_ns = clock.get_time() - self._pipeline.get_base_time() - running_ns
-        return arrived_ns - age_ns if 0 <= age_ns < OLDEST_NS else arrived_ns
+        # Not by what the clock says now: the picture was converted since it arrived.
+        taken_ns = int(self._pipeline.get_base_time() + running_ns - ahead_ns(clock.get_time))
+        return taken_ns if 0 <= arrived_ns - taken_ns < OLDEST_NS else arrived_ns
 
     def _complaint(self) -> str:
         """The pipeline's first error; empty where it has none."""

@@ -10,6 +10,8 @@ CSI = re.compile(r"csi://(\d{1,2})(?:/(\d{1,5})x(\d{1,5})(?:@(\d{1,3}))?)?")
 # What the sensors of NVIDIA's camera boards all have, as a size and rate.
 CSI_SIZE, CSI_FPS = (1280, 720), 30
 SINK = "appsink name=edgeseg"
+# Properties of rtspsrc, souphttpsrc, srtsrc and their like.
+_SECRET = re.compile(r'(?<![\w-])((?:user|proxy)-(?:id|pw)|username|password|passphrase)\s*=\s*("(?:\\.|[^"\\])*"|\S+)')
 TO_BGR = "videoconvert ! video/x-raw,format=(string){BGR,BGRx}"
 
 
@@ -53,5 +55,5 @@ def quoted(text: str) -> str:
 
 
 def without_secrets(text: str) -> str:
-    """A pipeline as it may be shown: user and password are cut out of the addresses in it."""
-    return re.sub(r'://[^/\s"]*@', "://", text)
+    """A pipeline as it may be shown: users and passwords are cut out of the addresses and properties in it."""
+    return _SECRET.sub(r"\1=...", re.sub(r'://[^/\s"]*@', "://", text))

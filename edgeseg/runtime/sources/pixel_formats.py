@@ -48,22 +48,26 @@ class PixelFormat:
         """BGR, uint8 [height, width, 3], in the colours of BT.601 where the layout is YUV.
 
         Args:
-            data: a buffer of at least offset + rows x stride bytes; BGR is not copied where nothing is to be done.
+            data: a buffer of at least offset + rows x stride bytes; BGR without padding is not copied where it can be
+                written to.
             width, height: pixels.
             stride: bytes from one row to the next; no padding when 0.
             offset: where the first row begins.
         """
         cv2 = _cv2()
-        rows, row = self._rows(height), width * self.channels
-        shape, strides = (rows, width, self.channels), (stride or row, self.channels, 1)
+        # A row of an odd width ends with a whole pair, of which the second pixel is none.
+        across = -(-width // self.halves[0]) * self.halves[0]
+        shape = (self._rows(height), across, self.channels)
+        strides = (stride or across * self.channels, self.channels, 1)
         # The last row may end where its pixels do.
         picture = np.ndarray(shape, np.uint8, data, offset, strides)
         if not self.conversion:
-            return np.ascontiguousarray(picture)
+            # A frame can be drawn on.
+            return np.require(picture, requirements=("C", "W"))
         if self.channels == 1:
             picture = picture[..., 0]
         converted = cv2.cvtColor(np.ascontiguousarray(picture), getattr(cv2, f"COLOR_{self.conversion}"))
-        return np.asarray(converted, np.uint8)
+        return np.ascontiguousarray(converted[:, :width], np.uint8)
 
     def _rows(self, height: int) -> int:
         return height * 3 // 2 if self.planes else height

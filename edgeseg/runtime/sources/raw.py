@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import select
 import time
@@ -30,7 +31,7 @@ class RawFormat:
         fps: frames a second, for timestamps and recordings.
 
     Raises:
-        UsageError: an unknown layout, a size that it does not have, or a rate that is not above 0.
+        UsageError: an unknown layout, a size that it does not have, or a rate that is not above 0 or endless.
     """
 
     width: int
@@ -41,7 +42,7 @@ class RawFormat:
     def __post_init__(self) -> None:
         if not (1 <= self.width <= MAX_SIDE and 1 <= self.height <= MAX_SIDE):
             raise UsageError("bad size of raw frames", f"{self.width}x{self.height}", f"Sides are 1 to {MAX_SIDE}")
-        if not self.fps > 0:
+        if not 0 < self.fps < math.inf:
             raise UsageError("bad rate of raw frames", self.fps, "Give frames a second, above 0")
         pixel_format(self.pixels).size_bytes(self.width, self.height)
 

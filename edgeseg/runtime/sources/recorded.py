@@ -15,6 +15,8 @@ from edgeseg.runtime.sources.base import FrameSource
 from edgeseg.runtime.sources.video import open_video
 from edgeseg.types import Frame, Image
 
+_OF_TAKEN = ("frame", "segment", "mask", "captured_ns", "pts_s", "name", "session")
+
 
 class Recorded(FrameSource):
     """The frames of a recording that were taken, in order, bit for bit; it waits like a file.
@@ -78,6 +80,8 @@ def _read_lines(path: Path) -> list[dict[str, Any]]:
         texts = path.read_text(encoding="utf-8").splitlines(keepends=True)
         # The last line of a run that was killed may be half.
         lines = [json.loads(text) for text in texts if text.endswith("\n")]
+        for line in lines:
+            _ = [line[key] for key in (_OF_TAKEN if line["decision"] == "taken" else ("frame",))]
         return sorted(lines, key=lambda line: line["frame"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         seen = f"{path} ({error})"

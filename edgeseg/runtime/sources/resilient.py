@@ -63,7 +63,7 @@ class Patience:
             each is shortened by chance, by up to a half, so that many readers do not come back at once.
 
     Raises:
-        UsageError: a time that is not above 0.
+        UsageError: a time that is not above 0, or endless.
     """
 
     open_timeout_s: float = 10.0
@@ -72,7 +72,8 @@ class Patience:
 
     def __post_init__(self) -> None:
         for name in self.__slots__:
-            if not getattr(self, name) > 0:
+            # Longer is more than the system's clocks can wait.
+            if not 0 < getattr(self, name) <= threading.TIMEOUT_MAX:
                 raise UsageError(f"{name} is no time to wait", getattr(self, name), "Give seconds, above 0")
 
 

@@ -30,7 +30,9 @@ def listen(host: str, port: int) -> socket.socket:
     """A socket that listens there; OutputError where none can."""
     try:
         family, *_, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        return socket.create_server(place[:2], family=family)
+        # `::` stands for all of a machine's addresses, those of IPv4 included.
+        both = family == socket.AF_INET6 and socket.has_dualstack_ipv6()
+        return socket.create_server(place[:2], family=family, dualstack_ipv6=both)
     except OSError as error:
         seen = f"{host}:{port} ({error.strerror or error})"
         raise OutputError("cannot serve the web page", seen, "Give another HOST:PORT, or port 0 for any") from None

@@ -9,6 +9,8 @@ from edgeseg.runtime.sinks.web.figures import Figures
 from edgeseg.runtime.stats import Stats
 from edgeseg.types import Frame, Result
 
+LONGEST_WAIT_S = 1.0
+
 
 class Camera:
     """Holds one result, the newest: who is slow misses those between, and a page nobody looks at costs nothing.
@@ -61,6 +63,8 @@ class Camera:
         if own_s is None:
             return
         now = time.monotonic()
-        started_s, first_s = self._started = self._started or (now, own_s)
-        # A hole in a file is not sat out, and a signal is not kept waiting.
-        time.sleep(min(1.0, max(0.0, started_s + own_s - first_s - now)))
+        started_s, first_s = self._started or (now, own_s)
+        # A hole in a file is not sat out, and a signal is not kept waiting: what comes later counts from here.
+        wait_s = min(LONGEST_WAIT_S, max(0.0, started_s + own_s - first_s - now))
+        self._started = (now + wait_s, own_s) if wait_s == LONGEST_WAIT_S else (started_s, first_s)
+        time.sleep(wait_s)
