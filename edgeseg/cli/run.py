@@ -12,6 +12,9 @@ EXAMPLE = """edgeseg run demo --save demo.mp4
   edgeseg run cameras.yaml --stats -        cameras: [{source: 0, name: desk}, {source: "rtsp://...", transport: udp}]
   ffmpeg -i clip.mp4 -f rawvideo -pix_fmt nv12 - | edgeseg run - --raw-size 1280x720 --raw-format nv12
   edgeseg run street.mp4 --masks masks/ --jsonl street.jsonl --stats -
+  edgeseg run street.mp4 --masks masks.mkv                           lossless, at the source's times
+  edgeseg run 0 --background blur --virtual-camera /dev/video10      for video calls
+  edgeseg run 0 --save - | ffmpeg -f rawvideo -pixel_format bgr24 -video_size 1280x720 -framerate 30 -i - out.mp4
   edgeseg run 0 --record drive/ && edgeseg run replay:drive/      the same masks again, or exit code 5"""
 SOURCES = (
     "demo | 0 | /dev/video0 | csi://0 | rtsp://host/path | file.mp4 | folder/ | 'folder/*.jpg' | gst:PIPELINE | "
@@ -34,15 +37,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="steady the masks over time: steady (measured best) or exponential|uncertainty, strength 0 to "
         "1; two-class models only (off unless given)",
     )
-    parser.add_argument("--show", action="store_true", help="a window; q or Escape ends")
+    parser.add_argument(
+        "--show",
+        action="store_true",
+        help="a window; space pauses, + - change the overlay, 1 to 9 and 0 the classes, b the background, q or Escape "
+        "ends",
+    )
     parser.add_argument(
         "--save",
         type=Path,
         metavar="OUT.mp4",
-        help="an H.264 video with the labels drawn in; for days .mkv, as an MP4's index stays in memory to its end",
+        help="an H.264 video with the labels drawn in; for days .mkv, as an MP4's index stays in memory to its end; - "
+        "writes raw frames (bgr24) to standard output",
     )
-    parser.add_argument("--masks", type=Path, metavar="DIR", help="one 8-bit PNG a frame, the class id as value")
+    parser.add_argument(
+        "--background",
+        metavar="B",
+        help="blur, blur:STRENGTH (0 to 1), '#rrggbb' or a picture, in place of the overlay: in video, raw frames, "
+        "window and virtual camera",
+    )
+    parser.add_argument("--virtual-camera", type=Path, metavar="DEVICE", help="a v4l2loopback device to write into")
+    parser.add_argument(
+        "--masks",
+        type=Path,
+        metavar="DIR|OUT.mkv",
+        help="label maps, the class id as value: one 8-bit PNG a frame, or a lossless video (FFV1)",
+    )
     parser.add_argument("--jsonl", metavar="OUT.jsonl", help="one line of JSON a result; - is standard output")
+    parser.add_argument(
+        "--jsonl-shapes",
+        type=one_of("kind of shape", ("rle", "polygon")),
+        metavar="rle|polygon",
+        help="write areas of classes, too, as COCO does (rle of instances alone unless given)",
+    )
     parser.add_argument("--shm", metavar="NAME", help="label maps in POSIX shared memory (docs/shared_memory.md)")
     parser.add_argument(
         "--ros", metavar="PREFIX", help="ROS 2 topics /PREFIX/label_map and /PREFIX/label_info, with ROS or without"
@@ -109,7 +136,7 @@ def handle(args: argparse.Namespace) -> int:
     """Run the sources to their end, or to the first signal."""
     import contextlib
 
-    from edgeseg.cli import cameras, replaying, run_report, running
+    from edgeseg.cli import cameras, replaying, run_conflicts, run_report, running
     from edgeseg.cli.output import check_target, model_line, text_stream, write_json
     from edgeseg.errors import EdgeSegError
     from edgeseg.runtime.segmenter import open_segmenter
@@ -117,9 +144,9 @@ def handle(args: argparse.Namespace) -> int:
 
     replaying.take_settings(args)
     args.sources = cameras.expand(args.sources, args, running.raw_format(args))
-    running.check_options(args)
+    run_conflicts.check_options(args)
     check_target(args.stats)
-    stream = text_stream("-" if "-" in (args.stats, args.jsonl) else None)
+    stream = text_stream("-" if "-" in (args.stats, args.jsonl, str(args.save)) else None)
     with contextlib.ExitStack() as stack:
         signals = stack.enter_context(running.Signals())
         page = running.open_page(args, stack)

@@ -31,11 +31,14 @@ PROGRESS_EVERY_S = 0.25
 # Kinds of sinks as people call them.
 NAMES = {
     "JsonLines": "file of JSON lines",
+    "MaskVideo": "video of masks",
     "Masks": "folder of masks",
     "Recorder": "recording",
     "RosTopics": "ROS 2 topics",
     "SharedMemory": "shared memory",
+    "StandardOutput": "standard output",
     "Video": "video",
+    "VirtualCamera": "virtual camera",
     "Window": "window",
     "Camera": "web page",
 }
@@ -128,25 +131,6 @@ def _none_left(sinks: Sequence[Sink]) -> bool:
     return bool(sinks) and all(getattr(sink, "error", None) is not None for sink in sinks)
 
 
-def check_options(args: argparse.Namespace) -> None:
-    """Raise UsageError for outputs that get in each other's way."""
-    from edgeseg.errors import UsageError
-
-    if args.stats == args.jsonl == "-":
-        raise UsageError("two outputs cannot share standard output", "--stats - --jsonl -", "Give one of them a file")
-    words = [camera.source for camera in args.sources]
-    if words.count("-") > 1:
-        raise UsageError("standard input is one source", " ".join(words), "Give - once")
-    if len(args.sources) > 1 and args.show:
-        raise UsageError("a window shows one source", f"{len(args.sources)} sources", "Leave --show out")
-    for option, path in (("--save", args.save), ("--masks", args.masks)):
-        if len(args.sources) > 1 and path and not path.name:
-            todo = "Give one to which each source's number can be added"
-            raise UsageError(f"{option} has no name", path, todo)
-    if len(args.sources) > 1 and args.jsonl == "-":
-        raise UsageError("several sources cannot share standard output", "--jsonl -", "Give a file; each gets its own")
-
-
 def raw_format(args: argparse.Namespace) -> RawFormat | None:
     """What frames on standard input are, by the options; None without a size."""
     from edgeseg.runtime.sources import RawFormat
@@ -195,6 +179,7 @@ def make_pipelines(
     `stack` closes the sinks; `page` begins to serve.
     """
     from edgeseg.cli import replaying
+    from edgeseg.runtime.background import Background, Scene
     from edgeseg.runtime.pipeline import Pipeline
     from edgeseg.runtime.sinks import open_sinks
     from edgeseg.runtime.sinks.guarded import Guarded
@@ -202,6 +187,7 @@ def make_pipelines(
     from edgeseg.runtime.temporal import Smoother
     from edgeseg.runtime.turnstile import Turnstile
 
+    scene = Scene.parse(args.background) if args.background is not None else None
     together = segmenter.batcher.size if segmenter.batcher is not None else 1
     turnstile, several = Turnstile(2 * together), len(sources) > 1
     pipelines: list[Pipeline] = []
@@ -210,7 +196,16 @@ def make_pipelines(
     for place, (camera, source) in enumerate(zip(args.sources, sources, strict=True)):
         save, masks, jsonl = (numbered(path, place, several) for path in (args.save, args.masks, args.jsonl))
         opened = open_sinks(
-            save, masks, jsonl, args.show, fps=source.fps, live=source.live, **local_names(args, place, several)
+            save,
+            masks,
+            jsonl,
+            args.show,
+            fps=source.fps,
+            live=source.live,
+            shapes=args.jsonl_shapes,
+            camera=args.virtual_camera,
+            draw=Background(scene, segmenter.threshold) if scene else None,
+            **local_names(args, place, several),
         )
         live, stats = source.live and camera.policy != "all", Stats()
         if page is not None:
@@ -258,6 +253,8 @@ def supervise(pipeline: Pipeline | Streams, sinks: Sequence[Sink], signals: Sign
         while not pipeline.wait(PROGRESS_EVERY_S):
             if signals.stopped.is_set() or wants_stop(sinks) or _none_left(sinks):
                 pipeline.stop()
+                for sink in sinks:
+                    getattr(sink, "end_pause", lambda: None)()
             progress.show(run_report.progress_line(pipeline.stats.counts()))
     finally:
         progress.clear()

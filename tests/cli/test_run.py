@@ -14,6 +14,7 @@ import sys
 import termios
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import av
@@ -56,14 +57,20 @@ def start() -> Iterator[Start]:
     """`edgeseg run` in a process of its own, ended with the test."""
     with contextlib.ExitStack() as stack:
 
-        def begin(*words: object) -> subprocess.Popen[str]:
+        def begin(*words: object, text: bool = True) -> subprocess.Popen:
             command = [sys.executable, "-m", "edgeseg", "run", *map(str, words), "--backend", "onnxruntime"]
-            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=text)
             stack.enter_context(process)
             stack.callback(process.kill)
             return process
 
         yield begin
+
+
+@pytest.fixture
+def start_bytes(start: Start) -> Start:
+    """As `start`, for what writes bytes and not text."""
+    return partial(start, text=False)
 
 
 def frames_of(video: Path) -> list[np.ndarray]:
@@ -105,6 +112,32 @@ def test_all_outputs_of_a_video(
     assert "onnxruntime" in out
     assert "20 in, 20 out" in out
     assert str(video) in out
+
+
+def test_frames_in_a_pipe_beside_other_outputs(
+    clip: Path, start_bytes: Start, tiny_model: Path, tmp_path: Path
+) -> None:
+    masks, lines = tmp_path / "masks.mkv", tmp_path / "out.jsonl"
+    shapes = ("--jsonl", lines, "--jsonl-shapes", "polygon")
+    words = ("--save", "-", "--background", "#204060", "--masks", masks, *shapes)
+    process = start_bytes(clip, "--model", tiny_model, *words)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert b"-video_size 64x48 -framerate 10" in err and b"20 in, 20 out" in err
+
+    # The bytes as any reader of raw frames takes them, and the same run's masks and lines.
+    frames = np.frombuffer(out, np.uint8).reshape(20, HEIGHT, WIDTH, 3)
+    assert (frames[:10] == (0x60, 0x40, 0x20)).all()
+    half = WIDTH // 2
+    assert frames[10:, :, : half - 6].min() > 230 and (frames[10:, :, half + 6 :] == (0x60, 0x40, 0x20)).all()
+    with av.open(str(masks)) as container:
+        read = [(frame.time, frame.to_ndarray()) for frame in container.decode(video=0)]
+    assert [time for time, _ in read] == pytest.approx([number / 10 for number in range(20)], abs=1e-3)
+    rows = [json.loads(line) for line in lines.read_text().splitlines()]
+    for (_, labels), row in zip(read, rows, strict=True):
+        person = row["classes"][1]
+        assert person["share"] == pytest.approx(labels.mean(), abs=1e-6)
+        assert ("polygons" in person) == bool(labels.any())
 
 
 def test_stats_on_standard_output_stand_alone(clip: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -166,6 +199,13 @@ BAD_INPUT: dict[str, tuple[Callable[[Path, Path], list[object]], int, str]] = {
     "unknown device": (lambda d, m: ["synthetic:8x8", "--model", m, "--device", "NPU9"], 4, "NPU9"),
     "save into no folder": (lambda d, m: ["synthetic:8x8", "--model", m, "--save", d / "no/out.mp4"], 3, "no"),
     "save onto a folder": (lambda d, m: ["synthetic:8x8", "--model", m, "--save", _folder(d / "f.mp4")], 3, "f.mp4"),
+    "masks as mp4": (lambda d, m: ["synthetic:8x8", "--model", m, "--masks", d / "m.mp4"], 2, "m.mp4"),
+    "no virtual camera": (lambda d, m: ["synthetic:8x8", "--model", m, "--virtual-camera", d / "video9"], 3, "video9"),
+    "no strength": (lambda d, m: ["0", "--model", m, "--save", d / "o.mp4", "--background", "blur:2"], 2, "blur:2"),
+    "no picture": (lambda d, m: ["0", "--model", m, "--save", d / "o.mp4", "--background", d / "b.jpg"], 3, "b.jpg"),
+    "background unseen": (lambda d, m: ["0", "--model", m, "--background", "blur"], 2, "Add --save"),
+    "shapes without lines": (lambda d, m: ["0", "--model", m, "--jsonl-shapes", "rle"], 2, "Add --jsonl"),
+    "two in a pipe": (lambda d, m: ["0", "--model", m, "--save", "-", "--jsonl", "-"], 2, "--jsonl - --save -"),
     "masks onto a file": (lambda d, m: ["synthetic:8x8", "--model", m, "--masks", _text(d / "file")], 3, "file"),
     "jsonl into no folder": (lambda d, m: ["synthetic:8x8", "--model", m, "--jsonl", d / "no/out.jsonl"], 3, "no"),
     "shared memory in a folder": (lambda d, m: ["synthetic:8x8", "--model", m, "--shm", "a/b"], 2, "a/b"),
@@ -345,7 +385,9 @@ def test_several_sources_each_with_outputs_of_its_own(
 def test_what_several_sources_cannot_share(clip: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for words, told in (
         (["--show"], "a window shows one source"),
-        (["--jsonl", "-"], "cannot share standard output"),
+        (["--virtual-camera", "/dev/video9"], "a camera shows one source"),
+        (["--jsonl", "-"], "cannot share standard output: --jsonl -"),
+        (["--save", "-"], "cannot share standard output: --save -"),
         (["--masks", "."], "--masks has no name: ."),
     ):
         assert run(clip, clip, "--model", tiny_model, *words) == 2

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 from stand_ins import PERSON, Recorder, ToyBackend, ToySource
 
-from edgeseg.cli.running import OnlyClasses
+from edgeseg.cli.running import OnlyClasses, Signals, supervise
 from edgeseg.runtime.pipeline import Pipeline
 from edgeseg.runtime.segmenter import Segmenter
 from edgeseg.runtime.sinks.guarded import PLACES, Guarded
+from edgeseg.types import Result
 
 
 def run(source: ToySource, *sinks: Guarded) -> Pipeline:
@@ -76,3 +79,38 @@ def test_writing_and_closing_happen_on_one_thread_and_few_results_wait() -> None
     run(ToySource(30, fps=200, live=True), sink).join()
     assert recorder.threads == {"edgeseg-window"} and recorder.closed == 1
     assert len(recorder.results) <= 30 and PLACES == 4
+
+
+class Pausing(Recorder):
+    """A window that the user has paused: holds up a file until the run is to end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.paused, self.ending = threading.Event(), threading.Event()
+
+    def write(self, result: Result) -> None:
+        super().write(result)
+        self.paused.set()
+        assert self.ending.wait(60)
+
+    def end_pause(self) -> None:
+        self.ending.set()
+
+
+def test_a_signal_ends_a_run_whose_window_pauses() -> None:
+    window, masks = Pausing(), Recorder()
+    sinks = Guarded(window, "window", False), Guarded(masks, "masks", False)
+    source, signals = ToySource(None), Signals()
+    pipeline = Pipeline(source, Segmenter(ToyBackend()), sinks)
+
+    def stop() -> None:
+        window.paused.wait(60)
+        signals.stopped.set()
+
+    stopper = threading.Thread(target=stop)
+    stopper.start()
+    supervise(pipeline, sinks, signals)
+    stopper.join()
+    # Nothing is lost: what waited for the window is shown, and the others have the same.
+    assert window.numbers == masks.numbers and len(window.numbers) == pipeline.stats.counts()["frames_out"] > 0
+    assert window.closed == masks.closed == 1

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pycocotools import mask as coco_masks
 from stand_ins import PERSON
 
-from edgeseg.errors import OutputError
+from edgeseg.errors import OutputError, UsageError
 from edgeseg.runtime.sinks import JsonLines
-from edgeseg.types import ClassInfo, Frame, Result
+from edgeseg.types import ClassInfo, Frame, Instances, Result
 
 
 def result(number: int, captured_ns: int = 0, pts_s: float | None = None, share: float = 0.25) -> Result:
@@ -123,6 +124,48 @@ def test_a_pipe_takes_lines(tmp_path: Path) -> None:
     assert json.loads(os.read(reading, 10_000))["frame"] == 9
     sink.close()
     os.close(reading)
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools 2.0.11
+@pytest.mark.parametrize("shapes, key", [("rle", "rle"), ("polygon", "polygons")])
+def test_areas_of_classes_as_coco_writes_them(tmp_path: Path, shapes: str, key: str) -> None:
+    labels = np.zeros((40, 100), np.uint8)
+    labels[5:30, 10:60] = 1
+    labels[10:20, 20:30] = 0  # a hole
+    labels[2:4, 90:100] = 1
+    labels[35:, :] = 2
+    classes = (*PERSON, ClassInfo(2, "road", (0, 0, 0)), ClassInfo(3, "sky", (0, 0, 0)))
+    sink = JsonLines(tmp_path / "out.jsonl", shapes=shapes)
+    sink.write(Result(labels, None, None, Frame(np.zeros((40, 100, 3), np.uint8), 0, 0), classes))
+    sink.close()
+    rows = json.loads((tmp_path / "out.jsonl").read_text())["classes"]
+    # Neither the background nor what is not in view.
+    assert [key in row for row in rows] == [False, True, True, False]
+    for row in rows[1:3]:
+        code = coco_masks.frPyObjects(row[key], 40, 100)
+        mask = coco_masks.decode(coco_masks.merge(code) if key == "polygons" else code)
+        np.testing.assert_array_equal(mask, labels == row["id"])
+
+
+def test_shapes_of_instances(tmp_path: Path) -> None:
+    boxes = np.array([[10, 10, 30, 30]], np.float32)
+    found = Instances(boxes, np.ones(1, np.float32), np.ones(1, np.int32), np.ones((1, 28, 28), np.float32), (40, 100))
+    one = Result(found.mask(0).astype(np.uint8), None, found, result(0).frame, PERSON)
+    for shapes, key in ((None, "rle"), ("rle", "rle"), ("polygon", "polygons")):
+        sink = JsonLines(tmp_path / "out.jsonl", shapes=shapes)
+        sink.write(one)
+        sink.close()
+        row = json.loads((tmp_path / "out.jsonl").read_text())
+        assert set(row["instances"][0]) == {"box", "score", "class", key}
+        # A class's area would say again what its instances say.
+        assert all(set(entry) == {"id", "name", "share"} for entry in row["classes"])
+    (ring,) = row["instances"][0]["polygons"]
+    assert {(ring[k], ring[k + 1]) for k in range(0, len(ring), 2)} == {(10, 10), (30, 10), (30, 30), (10, 30)}
+
+
+def test_an_unknown_kind_of_shape() -> None:
+    with pytest.raises(UsageError, match="Did you mean 'polygon'"):
+        JsonLines("-", shapes="polygons")
 
 
 @pytest.mark.parametrize("name", ["folder", "missing/out.jsonl", "file/out.jsonl", "/proc/out.jsonl"])

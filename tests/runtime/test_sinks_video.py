@@ -115,7 +115,7 @@ def test_another_size_in_the_middle_is_resized_and_said_once(tmp_path: Path, cap
     assert [image.shape for image in images] == [(48, 64, 3)] * 5
     assert [number_of(image) for image in images] == list(range(5))
     err = capfd.readouterr().err
-    assert err.startswith("warning: out.mp4: a frame of 32x80 in a video of 64x48")
+    assert err.startswith("warning: out.mp4: a frame of 32x80 among those of 64x48")
     assert err.count("\n") == 1
 
 

@@ -52,6 +52,10 @@ class Guarded:
         """As the sink's."""
         return bool(getattr(self._sink, "wants_stop", False))
 
+    def end_pause(self) -> None:
+        """Tell a sink that pauses (a window) that the run is to end."""
+        getattr(self._sink, "end_pause", lambda: None)()
+
     def write(self, result: Result) -> None:
         """Leave a result for the sink; at once, if the source is live."""
         with self._changed:

@@ -15,6 +15,7 @@ from edgeseg.errors import OutputError
 from edgeseg.packages import missing_package
 from edgeseg.runtime.recording import HEAD, LINES, Head, mask_digest, segment_name
 from edgeseg.runtime.sinks.base import cannot_write, check_folder, write_aside
+from edgeseg.runtime.sinks.timeline import Timeline
 from edgeseg.runtime.stats import COUNTS
 from edgeseg.types import Frame, Image, Result
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 WHAT = "the recording"
 TICKS = 1000  # a second; Matroska counts no finer
+DEFAULT_FPS = 30.0
 # A cluster a frame, written at once: a run that is killed loses its last frame at most.
 MUXING = {"flush_packets": "1", "cluster_time_limit": "0"}
 
@@ -63,7 +65,6 @@ class Recorder:
         self._stream: VideoStream | None = None
         self._segments = 0
         self._size = (0, 0)
-        self._last_tick = -1
         # Lines, not frames: a picture that nobody wants must not be kept alive by its drop.
         self._dropped: deque[dict[str, Any]] = deque()
 
@@ -129,14 +130,14 @@ class Recorder:
         # Level 3 in slices: several threads on one picture, no delay, and a checksum of each slice. A single row or
         # column cannot be sliced.
         options = {"level": "3", "slices": "4", "slicecrc": "1"} if min(height, width) > 1 else {"level": "1"}
-        rate = Fraction(self._head.fps or 30).limit_denominator(1001)
+        rate = Fraction(self._head.fps or DEFAULT_FPS).limit_denominator(1001)
         self._stream = self._container.add_stream("ffv1", rate=rate, options=options)
         self._stream.width, self._stream.height, self._stream.pix_fmt = width, height, "bgra"
         self._stream.codec_context.time_base = Fraction(1, TICKS)
         self._stream.codec_context.thread_type = "SLICE"
         self._segments += 1
-        self._last_tick = -1
-        self._first_s = _seconds(frame)
+        # For players alone; a replay reads the stamps in the lines.
+        self._timeline = Timeline(TICKS, self._head.fps or DEFAULT_FPS, self._head.live)
 
     def _encode(self, frame: Frame) -> None:
         import av
@@ -144,8 +145,7 @@ class Recorder:
         assert self._container is not None
         assert self._stream is not None
         picture = av.VideoFrame.from_ndarray(_with_alpha(frame.image), format="bgra")
-        self._last_tick = max(round((_seconds(frame) - self._first_s) * TICKS), self._last_tick + 1)
-        picture.pts, picture.time_base = self._last_tick, Fraction(1, TICKS)
+        picture.pts, picture.time_base = self._timeline.tick(frame), Fraction(1, TICKS)
         self._container.mux(self._stream.encode(picture))
 
     def _close_segment(self) -> None:
@@ -167,11 +167,6 @@ def _stamps(frame: Frame) -> dict[str, Any]:
         "name": frame.name,
         "session": frame.session,
     }
-
-
-def _seconds(frame: Frame) -> float:
-    """For players alone; a replay reads the stamps in the lines."""
-    return frame.captured_ns / 1e9 if frame.pts_s is None else frame.pts_s
 
 
 def _with_alpha(image: Image) -> Image:

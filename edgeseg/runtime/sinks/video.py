@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -12,9 +12,10 @@ import numpy as np
 
 from edgeseg.errors import OutputError, UsageError
 from edgeseg.packages import missing_package
-from edgeseg.runtime import notices
 from edgeseg.runtime.sinks.base import cannot_write, check_file
-from edgeseg.types import Frame, Image, Result
+from edgeseg.runtime.sinks.one_size import OneSize
+from edgeseg.runtime.sinks.timeline import Timeline
+from edgeseg.types import Image, Result
 
 if TYPE_CHECKING:
     from av.container import OutputContainer
@@ -38,9 +39,8 @@ COLORS = {"color_range": 1, "colorspace": 6, "color_primaries": 1, "color_trc": 
 class Video:
     """Writes an H.264 video (yuv420p) of overlays; without sound.
 
-    Frames stand at the source's timestamps, counted from the first; where it has none, at the moments of capture for a
-    live source, and at `fps` otherwise. Sides of odd length get one more row or column, a copy of the last. A frame of
-    another size than the first is resized to that, with one warning.
+    Frames stand at the source's timestamps, see `Timeline`. Sides of odd length get one more row or column, a copy of
+    the last. A frame of another size than the first is resized to that, with one warning.
 
     The file is written as NAME.part and gets its name from `close`. Without a single frame there is no file.
 
@@ -52,6 +52,7 @@ class Video:
         classes: names of the classes to draw; all when None.
         crf: quality, 0 (lossless) to 51.
         preset: x264's trade of time for size.
+        draw: makes the picture of a result, in place of its overlay.
 
     Raises:
         OutputError: the file cannot be written, or no H.264 encoder is there; also from `write` and `close`.
@@ -68,10 +69,12 @@ class Video:
         classes: Collection[str] | None = None,
         crf: int = 23,
         preset: str = "veryfast",
+        draw: Callable[[Result], Image] | None = None,
     ) -> None:
         self._path = Path(path)
         self._fps = fps if fps and fps > 0 else DEFAULT_FPS
-        self._live, self._strength, self._classes, self._crf, self._preset = live, strength, classes, crf, preset
+        self._crf, self._preset = crf, preset
+        self._draw = draw or (lambda result: result.overlay(strength, classes))
         self._format = FORMATS.get(self._path.suffix.lower())
         if self._format is None:
             raise UsageError("unknown kind of video file", self._path.name, f"Use one of {', '.join(FORMATS)}")
@@ -80,23 +83,19 @@ class Video:
         self._aside = self._path.with_name(f"{self._path.name}.part")
         self._container: OutputContainer | None = None
         self._stream: VideoStream | None = None
-        self._closed = self._failed = self._warned = False
-        self._size = (0, 0)
-        self._first_s = 0.0
-        self._last_tick = -1
+        self._closed = self._failed = self._begun = False
+        self._one_size = OneSize(self._path.name, even=True)
+        self._timeline = Timeline(TICKS, self._fps, live)
 
     def write(self, result: Result) -> None:
         """Draw and encode one result."""
         if self._closed:
             raise OutputError(f"cannot write {WHAT}", f"{self._path} is closed", "Open the sink anew")
-        image = result.overlay(self._strength, self._classes)
-        seconds = self._seconds(result.frame)
+        image = self._one_size(self._draw(result))
         if self._container is None:
-            self._first_s = seconds
-            self._open(image)
-        tick = max(round((seconds - self._first_s) * TICKS), self._last_tick + 1)
-        self._encode(self._picture(image, tick))
-        self._last_tick = tick
+            self._open()
+        self._encode(self._picture(image, self._timeline.tick(result.frame)))
+        self._begun = True
 
     def close(self) -> None:
         """Finish the file and give it its name. Any number of times."""
@@ -115,29 +114,22 @@ class Video:
                 with contextlib.suppress(*((OSError, av.FFmpegError) if self._failed else ())):
                     self._container.close()
             # What was written before a failure is kept under its name: fragments play without an end.
-            if self._last_tick < 0 or (self._failed and self._aside.stat().st_size == 0):
+            if not self._begun or (self._failed and self._aside.stat().st_size == 0):
                 self._aside.unlink(missing_ok=True)
             else:
                 self._aside.replace(self._path)
         except (OSError, av.FFmpegError) as error:
             raise cannot_write(WHAT, self._path, error) from None
 
-    def _seconds(self, frame: Frame) -> float:
-        if frame.pts_s is not None:
-            return frame.pts_s
-        return frame.captured_ns / 1e9 if self._live else frame.number / self._fps
-
-    def _open(self, image: Image) -> None:
+    def _open(self) -> None:
         import av
 
-        height, width = (side + side % 2 for side in image.shape[:2])
-        self._size = (width, height)
-        muxing = {}
+        size, muxing = self._one_size.size, {}
         if self._format in ("mp4", "mov") and av.library_versions["libavformat"] >= HYBRID_SINCE:
             muxing = {"movflags": "hybrid_fragmented", "flush_packets": "1"}
         try:
             self._container = av.open(f"file:{self._aside}", "w", format=self._format, options=muxing)
-            self._stream = add_stream(self._container, self._encoder, self._size, self._fps, self._crf, self._preset)
+            self._stream = add_stream(self._container, self._encoder, size, self._fps, self._crf, self._preset)
         except (OSError, ValueError, av.FFmpegError) as error:
             raise cannot_write(WHAT, self._path, error) from None
 
@@ -145,14 +137,6 @@ class Video:
         import av
         import cv2
 
-        width, height = self._size
-        rows, columns = image.shape[:2]
-        if (rows + rows % 2, columns + columns % 2) != (height, width):
-            self._warn_of_size(rows, columns)
-            image = np.asarray(cv2.resize(image, self._size, interpolation=cv2.INTER_AREA), np.uint8)
-        elif (rows, columns) != (height, width):
-            border = (0, height - rows, 0, width - columns)
-            image = np.asarray(cv2.copyMakeBorder(image, *border, cv2.BORDER_REPLICATE), np.uint8)
         # cv2 converts several times faster than libswscale; the matrix it uses is written into the file.
         planes = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2YUV_I420), np.uint8)
         picture = av.VideoFrame.from_ndarray(planes, format="yuv420p")
@@ -160,14 +144,6 @@ class Video:
         if hasattr(picture, "duration"):  # since PyAV 14; the muxer guesses the last frame's otherwise
             picture.duration = round(TICKS / self._fps)
         return picture
-
-    def _warn_of_size(self, rows: int, columns: int) -> None:
-        if not self._warned:
-            self._warned = True
-            notices.warn(
-                f"{self._path.name}: a frame of {columns}x{rows} in a video of {self._size[0]}x{self._size[1]} "
-                "is resized, and so are all others of another size"
-            )
 
     def _encode(self, picture: VideoFrame | None) -> None:
         import av

@@ -116,7 +116,7 @@ def ask(device: str, descriptor: int, ioctl: Ioctl = fcntl.ioctl) -> Camera:
         descriptor: its file descriptor.
         ioctl: the kernel's, unless a test stands in for it.
     """
-    driver, card, _, _, capabilities, own = _call(QUERYCAP, descriptor, ioctl)
+    driver, card, _, _, capabilities, own = call(QUERYCAP, descriptor, ioctl)
     # What this file does, where the driver tells it from what the whole device does.
     able = own if capabilities & DEVICE_CAPS else capabilities
     kind = next((kind for bit, kind in CAPTURES.items() if able & bit), None)
@@ -150,7 +150,7 @@ def _all(request: Request, descriptor: int, ioctl: Ioctl, *known: int) -> Iterat
     """Each answer of a list, by counting its index until the driver says that there is none; `known` follow it."""
     for index in range(MANY):
         try:
-            answer = _call(request, descriptor, ioctl, index, *known)
+            answer = call(request, descriptor, ioctl, index, *known)
         except OSError as error:
             # ENOTTY: a driver that has no such list.
             if error.errno in (errno.EINVAL, errno.ENOTTY):
@@ -161,7 +161,8 @@ def _all(request: Request, descriptor: int, ioctl: Ioctl, *known: int) -> Iterat
             return  # one answer for all sizes
 
 
-def _call(request: Request, descriptor: int, ioctl: Ioctl, *words: int) -> tuple[Any, ...]:
+def call(request: Request, descriptor: int, ioctl: Ioctl, *words: int) -> tuple[Any, ...]:
+    """Ask an open device: `words` are the first of the request's structure, and all of it is the answer."""
     data = bytearray(struct.calcsize(request.layout))
     struct.pack_into(f"={len(words)}I", data, 0, *words)
     ioctl(descriptor, request.number, data)
