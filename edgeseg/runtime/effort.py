@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from edgeseg.errors import UsageError
 from edgeseg.manifest import Manifest
 from edgeseg.runtime import notices
@@ -15,6 +17,7 @@ from edgeseg.runtime.sources.recorded import Recorded
 from edgeseg.types import Frame
 
 SKIPPED = "to hold the budget"
+COST_CALLS = 5
 
 
 class Effort:
@@ -51,6 +54,13 @@ class Effort:
             self._controller = Controller(max_age_ms, ladder(len(self.segmenters)))
             # By level: results, and how many of them were older than the budget.
             self._tally = [[0, 0] for _ in self._controller.levels]
+
+    def warm_up(self) -> None:
+        """Warm every model up; where a budget chooses between them, measure what each costs."""
+        for segmenter in self.segmenters:
+            segmenter.warm_up()
+        if self._controller is not None and len(self.segmenters) > 1:
+            self._controller.costs = [_cost_ms(segmenter) for segmenter in self.segmenters]
 
     def skips(self) -> bool:
         """Whether the next frame is left out."""
@@ -146,6 +156,17 @@ class Effort:
         manifest = self.segmenters[level.model].manifest
         frames = "every frame" if level.every == 1 else f"1 of {level.every} frames"
         return f"{manifest.name} {manifest.height}x{manifest.width}, {frames}"
+
+
+def _cost_ms(segmenter: Segmenter) -> float:
+    """The shortest of some inferences: what else runs now makes them longer."""
+    manifest = segmenter.manifest
+    image = np.full((manifest.output_height, manifest.output_width, 3), 127, np.uint8)
+    times_ms = []
+    for _ in range(COST_CALLS):
+        segmenter(image)
+        times_ms.append(segmenter.busy_ms)
+    return max(min(times_ms), 1e-3)
 
 
 def check_budget(source: Source) -> None:

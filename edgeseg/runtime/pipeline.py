@@ -206,8 +206,7 @@ class Pipeline:
 
     def _infer(self) -> None:
         # Before the first frame is captured, so that no frame waits for code to be loaded.
-        for segmenter in self._effort.segmenters:
-            segmenter.warm_up()
+        self._effort.warm_up()
         self._warm.set()
         while self._inferred.wait_for_room() and self._inbox.wait_for_item():
             if self._effort.skips():
