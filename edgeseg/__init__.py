@@ -101,6 +101,7 @@ def stream(
     policy: str | None = None,
     smooth: str | None = None,
     max_frames: int | None = None,
+    max_age_ms: float | None = None,
 ) -> Iterator[Result]:
     """Segment a stream: yields a `Result` a frame, and closes what it opened when the iterator is closed or used up.
 
@@ -117,6 +118,8 @@ def stream(
         smooth: temporal smoothing: "steady", or METHOD[:STRENGTH][+flow][+hold] as in "uncertainty" and
             "exponential:0.5+flow"; none unless given.
         max_frames: the source stops after so many frames.
+        max_age_ms: of cameras, a budget for the age of results: where they get older, frames are skipped, until there
+            is room again; none unless given.
 
     Raises:
         EdgeSegError: as `load` does, or when the source cannot be opened or fails; all on the first step of the loop or
@@ -124,6 +127,7 @@ def stream(
     """
     from contextlib import ExitStack
 
+    from edgeseg.runtime.effort import Effort
     from edgeseg.runtime.pipeline import Pipeline
     from edgeseg.runtime.segmenter import Segmenter, open_segmenter
     from edgeseg.runtime.sources import open_source
@@ -138,4 +142,5 @@ def stream(
         else:
             segmenter = stack.enter_context(open_segmenter(model, backend, precision, device, threshold))
         smoother = Smoother.parse(smooth, segmenter.threshold) if smooth else None
-        yield from Pipeline(opened, segmenter, policy=policy, smoother=smoother).results()
+        effort = Effort([segmenter], opened, max_age_ms)
+        yield from Pipeline(opened, segmenter, policy=policy, smoother=smoother, effort=effort).results()

@@ -116,6 +116,7 @@ class Result:
         frame: the picture that was segmented.
         classes: the model's class map.
         timings_ms: milliseconds per span: preprocess, inference, postprocess.
+        model: 0 for the model that the user named; 1 and up for a smaller one that a budget turned to.
     """
 
     label_map: LabelMap
@@ -124,6 +125,7 @@ class Result:
     frame: Frame
     classes: tuple[ClassInfo, ...]
     timings_ms: Mapping[str, float] = field(default_factory=dict)
+    model: int = 0
 
     @property
     def frame_number(self) -> int:

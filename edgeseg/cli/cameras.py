@@ -37,7 +37,8 @@ class Camera:
     Attributes:
         source: as `open_source` takes it; a path is relative to where the command runs.
         name: what it is called; None for the source itself.
-        transport, decode, open_timeout_s, stall_timeout_s, retry_s, max_frames, policy, smooth: as the options.
+        transport, decode, open_timeout_s, stall_timeout_s, retry_s, max_frames, policy, smooth, max_age_ms: as the
+            options.
         where: file and line that describe it.
         raw: a `RawFormat`, what frames on standard input are.
 
@@ -55,6 +56,7 @@ class Camera:
     max_frames: int | None = None
     policy: str | None = None
     smooth: str | None = None
+    max_age_ms: float | None = None
     where: str = ""
     raw: Any = None
 
@@ -67,6 +69,8 @@ class Camera:
             raise UsageError("unknown policy", self.policy, nearest(self.policy, POLICIES))
         if self.smooth is not None:
             Smoother.parse(self.smooth)
+        if self.max_age_ms is not None and not self.max_age_ms >= 1:
+            raise UsageError("the budget for the age of results is below 1 ms", self.max_age_ms, "Give milliseconds")
         if self.max_frames is not None and self.max_frames < 1:
             raise UsageError("the number of frames is below 1", self.max_frames, "Give at least 1, or leave it out")
 

@@ -26,7 +26,10 @@ SETTINGS = {
     "device": None,
     "threshold": None,
     "smooth": None,
+    "smaller": None,
 }
+# Beside them in a recording: the hashes of the smaller models.
+SMALLER_SHA256 = "smaller_sha256"
 
 
 class Comparison:
@@ -81,33 +84,41 @@ def take_settings(args: argparse.Namespace) -> None:
     if len(args.sources) > 1:
         raise UsageError("a replay runs alone", " ".join(args.sources), "Replay one recording at a time")
     folder = Path(replays[0].removeprefix(PREFIX))
-    for option in ("record", "policy"):
+    for option in ("record", "policy", "max_age_ms"):
         if getattr(args, option) is not None:
-            raise UsageError(f"a replay takes no --{option}", getattr(args, option), "Leave it out")
+            raise UsageError(f"a replay takes no --{option.replace('_', '-')}", getattr(args, option), "Leave it out")
     head = read_head(folder)
     if lost := [option for option in SETTINGS if option not in head.settings]:
         seen = f"{folder / HEAD} (no {', '.join(lost)} in settings)"
         raise InputError("the recording's head is damaged", seen, "Restore it from a copy")
     for option, usual in SETTINGS.items():
-        given, kept = getattr(args, option), head.settings[option]
+        # Recordings of before an option was made lack it.
+        given, kept = getattr(args, option), head.settings.get(option, usual)
         if given not in (usual, kept):
             todo = f"Leave it out (it was {kept}); for other settings run {folder / 'frames-000.mkv'}"
             raise UsageError("a replay has the settings of its recording", f"--{option} {given}", todo)
         setattr(args, option, kept)
-    now = _model_sha256(args.model, args.precision)
-    if now != head.model_sha256:
-        seen = f"{args.model}, SHA-256 {now[:12]} and not {head.model_sha256[:12]}"
-        raise ModelError("the model has changed since the recording", seen, "Restore the file that it was made with")
+    kept_sha256 = (head.model_sha256, *head.settings.get(SMALLER_SHA256, ()))
+    for model, before in zip((args.model, *(args.smaller or ())), kept_sha256, strict=True):
+        now = _model_sha256(model, args.precision)
+        if now != before:
+            seen = f"{model}, SHA-256 {now[:12]} and not {before[:12]}"
+            raise ModelError(
+                "the model has changed since the recording", seen, "Restore the file that it was made with"
+            )
 
 
 def open_tape(
-    args: argparse.Namespace, smooth: str | None, folder: str | Path | None, source: Source, segmenter: Segmenter
+    args: argparse.Namespace,
+    smooth: str | None,
+    folder: str | Path | None,
+    source: Source,
+    segmenters: Sequence[Segmenter],
 ) -> Recorder | Comparison | None:
     """What records this stream, or compares it, as the user asked; errors as `Recorder`."""
     from edgeseg.machine import describe
     from edgeseg.runtime.sinks.recorder import Recorder
     from edgeseg.runtime.sources.recorded import Recorded
-    from edgeseg.runtime.zoo import find_model
 
     if isinstance(source, Recorded):
         if len(args.sources) > 1 or smooth != source.head.settings["smooth"]:
@@ -117,11 +128,14 @@ def open_tape(
         return None
     settings = {option: getattr(args, option) for option in SETTINGS} | {"smooth": smooth}
     # What ran, where `auto` chose; and a file must be found from any folder.
+    segmenter = segmenters[0]
     settings["backend"] = segmenter.backend.name
     settings["precision"] = segmenter.choice.precision if segmenter.choice else segmenter.manifest.precision
-    if not find_model(args.model).from_zoo:
-        settings["model"] = str(Path(args.model).resolve())
+    settings["model"] = _from_anywhere(args.model)
     digest = _model_sha256(args.model, settings["precision"])
+    if args.smaller:
+        settings["smaller"] = [_from_anywhere(model) for model in args.smaller]
+        settings[SMALLER_SHA256] = [_model_sha256(model, settings["precision"]) for model in args.smaller]
     return Recorder(folder, Head(source.name, source.live, source.fps, source.unrelated, settings, digest, describe()))
 
 
@@ -145,6 +159,12 @@ def reports(tapes: Sequence[Recorder | Comparison]) -> Mapping[str, Any]:
 def judge(tapes: Sequence[Recorder | Comparison]) -> list[str]:
     """Lines on replays; LimitError where a mask differs."""
     return [tape.judge() for tape in tapes if isinstance(tape, Comparison)]
+
+
+def _from_anywhere(model: str) -> str:
+    from edgeseg.runtime.zoo import find_model
+
+    return model if find_model(model).from_zoo else str(Path(model).resolve())
 
 
 def _model_sha256(model: str, precision: str) -> str:

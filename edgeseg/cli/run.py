@@ -15,6 +15,7 @@ EXAMPLE = """edgeseg run demo --save demo.mp4
   edgeseg run street.mp4 --masks masks.mkv                           lossless, at the source's times
   edgeseg run 0 --background blur --virtual-camera /dev/video10      for video calls
   edgeseg run 0 --save - | ffmpeg -f rawvideo -pixel_format bgr24 -video_size 1280x720 -framerate 30 -i - out.mp4
+  edgeseg run 0 --show --max-age-ms 60 --smaller person-landscape
   edgeseg run 0 --record drive/ && edgeseg run replay:drive/      the same masks again, or exit code 5"""
 SOURCES = (
     "demo | 0 | /dev/video0 | csi://0 | rtsp://host/path | file.mp4 | folder/ | 'folder/*.jpg' | gst:PIPELINE | "
@@ -90,6 +91,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="newest|all",
         help="drop what is older than the newest frame, or wait (default: cameras drop, files wait)",
     )
+    parser.add_argument(
+        "--max-age-ms",
+        type=number("budget for the age of results", 1),
+        metavar="MS",
+        help="of cameras: how old results may be (95 of 100), from capture to output; where they get older, smaller "
+        "models run (--smaller), then frames are skipped, until there is room again (docs/budget.md)",
+    )
+    parser.add_argument(
+        "--smaller",
+        action="append",
+        metavar="NAME|FILE",
+        help="a smaller model of the same classes for --max-age-ms; may be given again, with a still smaller one",
+    )
     parser.add_argument("--max-frames", type=whole("number of frames", 1), metavar="N", help="the source stops after N")
     add_json(parser, "--stats")
     several = parser.add_argument_group("several sources")
@@ -136,7 +150,7 @@ def handle(args: argparse.Namespace) -> int:
     """Run the sources to their end, or to the first signal."""
     import contextlib
 
-    from edgeseg.cli import cameras, replaying, run_conflicts, run_report, running
+    from edgeseg.cli import budgeting, cameras, replaying, run_conflicts, run_report, running
     from edgeseg.cli.output import check_target, model_line, text_stream, write_json
     from edgeseg.errors import EdgeSegError
     from edgeseg.runtime.segmenter import open_segmenter
@@ -151,6 +165,7 @@ def handle(args: argparse.Namespace) -> int:
         signals = stack.enter_context(running.Signals())
         page = running.open_page(args, stack)
         sources = [stack.enter_context(camera.open()) for camera in args.sources]
+        budgeting.check(args, sources)
         segmenter = stack.enter_context(
             open_segmenter(
                 args.model,
@@ -164,9 +179,11 @@ def handle(args: argparse.Namespace) -> int:
                 args.batch_deadline_ms,
             )
         )
-        pipelines, sinks, tapes = running.make_pipelines(args, sources, segmenter, stack, page)
+        segmenters = [segmenter, *budgeting.open_smaller(args, segmenter, stack)]
+        pipelines, sinks, tapes = running.make_pipelines(args, sources, segmenters, stack, page)
         runs = pipelines[0] if len(pipelines) == 1 else Streams(pipelines)
-        print(model_line(segmenter), file=stream, flush=True)
+        for each in segmenters:
+            print(model_line(each), file=stream, flush=True)
         if page is not None:
             print(f"web page at {page.url}", file=stream, flush=True)
         failure: EdgeSegError | None = None

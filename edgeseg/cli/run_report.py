@@ -56,6 +56,7 @@ def _health(source: Source) -> dict[str, Any]:
 
 def summary(figures: Mapping[str, Any], args: argparse.Namespace) -> str:
     """The table at the end, of a `stats_report`: counts, times a stage, files written."""
+    from edgeseg.cli import budgeting
     from edgeseg.cli.output import table
 
     shown = [key for key in _COUNTS if figures[key] or key in _COUNTS[:2]]
@@ -71,6 +72,8 @@ def summary(figures: Mapping[str, Any], args: argparse.Namespace) -> str:
         rows = [(name, span["p50_ms"], span["p95_ms"], span["samples"]) for name, span in measured.items()]
         if rows:
             lines.append(table(("span", "p50 ms", "p95 ms", "samples"), rows))
+    budgets = [own["budget"] for own in figures.get("streams", [figures]) if "budget" in own]
+    lines += [budgeting.line(budget) for budget in budgets]
     several = len(args.sources) > 1
     written = [
         str(numbered(path, place, several))

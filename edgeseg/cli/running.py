@@ -170,16 +170,18 @@ def open_page(args: argparse.Namespace, stack: contextlib.ExitStack) -> WebPage 
 def make_pipelines(
     args: argparse.Namespace,
     sources: Sequence[Source],
-    segmenter: Segmenter,
+    segmenters: Sequence[Segmenter],
     stack: contextlib.ExitStack,
     page: WebPage | None = None,
 ) -> tuple[list[Pipeline], list[Sink], list[Recorder | Comparison]]:
     """A pipeline for each of the `Camera`s in `args.sources`, their sinks, and what records or compares.
 
+    `segmenters`: the model and the smaller ones that a budget may turn to, shared by all.
     `stack` closes the sinks; `page` begins to serve.
     """
     from edgeseg.cli import replaying
     from edgeseg.runtime.background import Background, Scene
+    from edgeseg.runtime.effort import Effort
     from edgeseg.runtime.pipeline import Pipeline
     from edgeseg.runtime.sinks import open_sinks
     from edgeseg.runtime.sinks.guarded import Guarded
@@ -188,6 +190,7 @@ def make_pipelines(
     from edgeseg.runtime.turnstile import Turnstile
 
     scene = Scene.parse(args.background) if args.background is not None else None
+    segmenter = segmenters[0]
     together = segmenter.batcher.size if segmenter.batcher is not None else 1
     turnstile, several = Turnstile(2 * together), len(sources) > 1
     pipelines: list[Pipeline] = []
@@ -218,8 +221,8 @@ def make_pipelines(
         every += sinks
         if args.classes:
             sinks = [OnlyClasses(sinks, segmenter.classes, args.classes)]
-        tape = replaying.open_tape(args, camera.smooth, numbered(args.record, place, several), source, segmenter)
-        on_drop = None
+        tape = replaying.open_tape(args, camera.smooth, numbered(args.record, place, several), source, segmenters)
+        on_drop = on_skip = None
         if isinstance(tape, replaying.Comparison):
             sinks = [tape, *sinks]
         elif tape is not None:
@@ -227,10 +230,11 @@ def make_pipelines(
             kept = Guarded(tape, NAMES["Recorder"], live=False)
             stack.callback(kept.close)
             every.append(kept)
-            sinks, on_drop = [*sinks, kept], tape.dropped
+            sinks, on_drop, on_skip = [*sinks, kept], tape.dropped, tape.skipped
         tapes += [] if tape is None else [tape]
         smoother = Smoother.parse(camera.smooth, segmenter.threshold) if camera.smooth else None
-        pipelines.append(Pipeline(source, segmenter, sinks, camera.policy, smoother, stats, turnstile, on_drop))
+        effort = Effort(segmenters, source, camera.max_age_ms, on_skip)
+        pipelines.append(Pipeline(source, segmenter, sinks, camera.policy, smoother, stats, turnstile, on_drop, effort))
     if page is not None:
         wanted = args.classes or [info.name for info in segmenter.classes]
         page.start([info for info in segmenter.classes if info.id and info.name in wanted])

@@ -53,6 +53,7 @@ class Batcher:
             raise UsageError("the deadline of a batch is no time", deadline_ms, "Give milliseconds, 5 for example")
         self.size, self.deadline_ms = size, deadline_ms
         self.full = self.partial = 0
+        self.busy_ms = 0.0  # what the backend took for the last batch
         self._single, self._several = single, several
         self._engine = threading.Lock()  # before `_came`, where both are held
         self._came = threading.Condition()
@@ -105,13 +106,17 @@ class Batcher:
             if len(calls) == self.size:
                 self.full += 1
                 inputs = {name: np.concatenate([call.inputs[name] for call in calls]) for name in calls[0].inputs}
+                started = time.perf_counter()
                 found = self._several.infer(inputs)
+                self.busy_ms = (time.perf_counter() - started) * 1e3
                 for place, call in enumerate(calls):
                     call.outputs = {name: found[name][place : place + 1].copy() for name in names}
                 return
             self.partial += 1
             for call in calls:
+                started = time.perf_counter()
                 found = self._single.infer(call.inputs)
+                self.busy_ms = (time.perf_counter() - started) * 1e3
                 call.outputs = {name: found[name].copy() for name in names}
         except BaseException as error:  # it belongs to the threads that asked
             for call in calls:

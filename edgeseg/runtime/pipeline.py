@@ -12,23 +12,21 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
 from edgeseg.errors import UsageError, nearest
 from edgeseg.runtime import notices
-from edgeseg.runtime.geometry import Geometry
+from edgeseg.runtime.effort import Effort
+from edgeseg.runtime.inferring import Inferred, infer_frame
 from edgeseg.runtime.mailbox import HandOver, Mailbox, Waiting
-from edgeseg.runtime.motion import Gray, gray_of
 from edgeseg.runtime.outbox import Outbox
 from edgeseg.runtime.segmenter import Segmenter
 from edgeseg.runtime.sinks.base import Sink, wants_stop
 from edgeseg.runtime.sources.recorded import Recorded
 from edgeseg.runtime.stats import Stats
 from edgeseg.runtime.temporal import Memory, Smoother, check_smoothing
-from edgeseg.runtime.tiling import Tiling
 from edgeseg.runtime.turnstile import Turnstile
 from edgeseg.runtime.workers import Workers
 from edgeseg.types import Frame, Result
@@ -39,18 +37,6 @@ if TYPE_CHECKING:
 POLICIES = ("newest", "all")
 # How long a source may take to come back from a read after it was closed.
 CLOSING_S = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class _Inferred:
-    """What the second thread hands to the third."""
-
-    frame: Frame
-    geometry: Geometry | Tiling
-    outputs: dict[str, npt.NDArray[Any]]
-    preprocess_ms: float
-    inference_ms: float
-    gray: Gray | None  # of the model's input, for smoothing
 
 
 class Pipeline:
@@ -69,6 +55,7 @@ class Pipeline:
         stats: counts and spans; new ones unless given.
         turnstile: where pipelines that share a segmenter queue for it, each with its newest frame.
         on_drop: told of each frame that is dropped, and why; it must be quick.
+        effort: which frames are skipped and which a smaller model runs, to hold a budget; none unless given.
 
     Raises:
         UsageError: an unknown policy, or a smoother that does not fit the model (`check_smoothing`).
@@ -84,6 +71,7 @@ class Pipeline:
         stats: Stats | None = None,
         turnstile: Turnstile | None = None,
         on_drop: Callable[[Frame, str], None] | None = None,
+        effort: Effort | None = None,
     ) -> None:
         if policy is not None and policy not in POLICIES:
             raise UsageError("unknown policy", policy, nearest(policy, POLICIES))
@@ -96,15 +84,18 @@ class Pipeline:
         self._sinks: list[Sink] = list(sinks)
         self._smoother = smoother
         self._turnstile = turnstile or Turnstile()
+        self._effort = effort or Effort([segmenter], source)
+        self.stats.add_report("budget", self._effort.report)
         # Of a model with memory each stream has its own, and unrelated pictures have none.
-        self._memory = Memory() if segmenter.manifest.memory and not source.unrelated else None
+        self._memory = None if source.unrelated else Memory()
         newest = policy == "newest" if policy else source.live
         self._inbox: HandOver[Frame] = Mailbox(on_drop) if newest else Waiting(on_drop)
-        self._inferred: Waiting[_Inferred] = Waiting()
+        self._inferred: Waiting[Inferred] = Waiting()
         self.stats.follow("dropped", self._inbox)
-        if isinstance(source, Recorded):  # what was dropped then came in then, too
-            self.stats.follow("dropped", source)
-            self.stats.follow("frames_in", source)
+        if isinstance(source, Recorded):  # what was dropped or skipped then came in then, too
+            for name in ("dropped", "skipped"):
+                self.stats.follow(name, source, name)
+                self.stats.follow("frames_in", source, name)
         # Inferred but never through the third thread: that only happens when a sink failed.
         self.stats.follow("failed", self._inferred)
         self._workers = Workers(("capture", "infer", "output", "stop"), on_error=self._close_inputs)
@@ -215,9 +206,15 @@ class Pipeline:
 
     def _infer(self) -> None:
         # Before the first frame is captured, so that no frame waits for code to be loaded.
-        self.segmenter.warm_up()
+        self._effort.warm_up()
         self._warm.set()
         while self._inferred.wait_for_room() and self._inbox.wait_for_item():
+            if self._effort.skips():
+                # Here, so that no other stream waits at the turnstile for a frame that nobody infers.
+                if (frame := self._inbox.take()) is not None:
+                    self.stats.count("skipped")
+                    self._effort.skipped(frame)
+                continue
             with self._turnstile.passed():
                 # What came while it queued has replaced what it came with.
                 frame = self._inbox.take()
@@ -225,7 +222,10 @@ class Pipeline:
                     return
                 taken_ns = time.monotonic_ns()
                 try:
-                    inferred = self._infer_one(frame)
+                    model, level = self._effort.choose(frame)
+                    segmenter = self._effort.segmenters[model]
+                    smoothed = self._smoother is not None
+                    inferred = infer_frame(frame, segmenter, self._memory, smoothed, model, level)
                 except BaseException:
                     self.stats.count("failed")
                     raise
@@ -236,20 +236,6 @@ class Pipeline:
     def _end_infer(self) -> None:
         self._inferred.close()
         self._warm.set()
-
-    def _infer_one(self, frame: Frame) -> _Inferred:
-        started = time.perf_counter()
-        image, geometry = self.segmenter.preprocess(frame.image)
-        prepared = time.perf_counter()
-        if self._memory is None:
-            outputs = self.segmenter.infer(image)
-        else:
-            outputs = self.segmenter.infer(image, self._memory.recall(geometry, frame.session))
-            self._memory.keep(outputs["probability"], geometry, frame.session)
-        ended = time.perf_counter()
-        # Here and not where it is needed: the input's memory is the backend's, which the next frame is written into.
-        gray = gray_of(image) if self._smoother else None
-        return _Inferred(frame, geometry, outputs, (prepared - started) * 1e3, (ended - prepared) * 1e3, gray)
 
     def _output(self) -> None:
         while (inferred := self._inferred.take()) is not None:
@@ -267,15 +253,18 @@ class Pipeline:
             except BaseException as error:
                 self._workers.keep(error)
 
-    def _output_one(self, inferred: _Inferred) -> None:
+    def _output_one(self, inferred: Inferred) -> None:
         frame, spans = inferred.frame, {"preprocess": inferred.preprocess_ms, "inference": inferred.inference_ms}
+        segmenter = self._effort.segmenters[inferred.model]
         started = time.perf_counter()
-        answer = self.segmenter.postprocess(self._smooth(inferred), inferred.geometry)
+        answer = segmenter.postprocess(self._smooth(inferred), inferred.geometry)
         ended = time.perf_counter()
         spans["postprocess"] = (ended - started) * 1e3
-        result = Result(*answer, frame, self.segmenter.classes, spans)
+        result = Result(*answer, frame, self.segmenter.classes, spans, inferred.model)
         if self.source.live:
-            self.stats.record(frame_age=(time.monotonic_ns() - frame.captured_ns) / 1e6)
+            age_ms = (time.monotonic_ns() - frame.captured_ns) / 1e6
+            self.stats.record(frame_age=age_ms)
+            self._effort.done(age_ms, inferred.alone_ms + spans["postprocess"], inferred.level, time.monotonic())
         for sink in self._sinks:
             sink.write(result)
         self.stats.record(**spans, sinks=(time.perf_counter() - ended) * 1e3)
@@ -283,7 +272,7 @@ class Pipeline:
         if wants_stop(self._sinks):
             self.stop()
 
-    def _smooth(self, inferred: _Inferred) -> dict[str, npt.NDArray[Any]]:
+    def _smooth(self, inferred: Inferred) -> dict[str, npt.NDArray[Any]]:
         if self._smoother is None:
             return inferred.outputs
         # Another frame size moves everything in a letterboxed map; and who knows what happened while a source was away.

@@ -1,7 +1,8 @@
 """What a recording of a run is: a folder from which the run can be had again, mask for mask.
 
 DIR/recording.json       the source, the settings, the model's hash; the counts once the run has ended
-DIR/frames.jsonl         a line a frame that the source gave: taken or dropped, why, stamps, the hash of its mask
+DIR/frames.jsonl         a line a frame that the source gave: taken, dropped or skipped, why, stamps, its mask's hash,
+                         and which model ran it where a budget chose a smaller one
 DIR/frames-000.mkv ...   the frames that were taken, bit for bit (FFV1); a new file where their size changes
 """
 

@@ -66,6 +66,7 @@ class Segmenter:
             self._postprocess = Postprocessor(self.manifest, threshold)
         self._lock = threading.Lock()
         self._warm = self._closed = False
+        self._busy_ms = 0.0
 
     @property
     def classes(self) -> tuple[ClassInfo, ...]:
@@ -81,6 +82,11 @@ class Segmenter:
     def has_probability(self) -> bool:
         """True for two-class models, whose results have a probability map."""
         return self._postprocess.two_class
+
+    @property
+    def busy_ms(self) -> float:
+        """What the backend took for its last call, of whichever thread, without the wait for it."""
+        return self._busy_ms if self.batcher is None else self.batcher.busy_ms
 
     def __call__(self, frame: Frame | npt.NDArray[Any]) -> Result:
         """Segment one picture.
@@ -132,8 +138,10 @@ class Segmenter:
         with self._lock:
             if self._closed:
                 raise ModelError("the segmenter is closed", self.manifest.name, "Load it again")
+            started = time.perf_counter()
             # One picture at a time: a backend may have fixed the batch, and a tiled frame may be large.
             parts = [self._infer_one(image[k : k + 1], names, previous) for k in range(len(image))]
+            self._busy_ms = (time.perf_counter() - started) * 1e3
         if len(parts) == 1:
             return parts[0]
         return {name: np.concatenate([part[name] for part in parts]) for name in names}

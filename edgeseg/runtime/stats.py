@@ -6,7 +6,8 @@ import random
 import threading
 import time
 from array import array
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -20,17 +21,14 @@ AGES = ("age_taken", "frame_age")
 KEPT_SAMPLES = 8192
 
 
-class _Loses(Protocol):
-    dropped: int
-
-
 class Stats:
     """Thread-safe counts and spans of one stream."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._counts = dict.fromkeys(COUNTS, 0)
-        self._followed: list[tuple[str, _Loses]] = []
+        self._followed: list[tuple[str, Any, str]] = []
+        self._reports: dict[str, Callable[[], Any]] = {}
         self._spans = {name: Samples() for name in (*SPANS, *AGES)}
         self._first_ns = self._last_ns = 0
 
@@ -42,10 +40,15 @@ class Stats:
                 self._last_ns = time.monotonic_ns()
                 self._first_ns = self._first_ns or self._last_ns
 
-    def follow(self, name: str, hand_over: _Loses) -> None:
-        """Add what `hand_over` drops to the count `name`, from now on."""
+    def follow(self, name: str, hand_over: object, attribute: str = "dropped") -> None:
+        """Add what `hand_over` drops, or counts under another name, to the count `name`, from now on."""
         with self._lock:
-            self._followed.append((name, hand_over))
+            self._followed.append((name, hand_over, attribute))
+
+    def add_report(self, name: str, report: Callable[[], Any]) -> None:
+        """A part of `to_dict` that somebody else knows: what `report` returns, left out where that is None."""
+        with self._lock:
+            self._reports[name] = report
 
     def record(self, **spans_ms: float) -> None:
         """One more sample, in milliseconds, of each span that is named."""
@@ -66,8 +69,8 @@ class Stats:
         """
         with self._lock:
             counts = dict(self._counts)
-            for name, hand_over in self._followed:
-                counts[name] += hand_over.dropped
+            for name, hand_over, attribute in self._followed:
+                counts[name] += getattr(hand_over, attribute)
             elapsed_ns = self._last_ns - self._first_ns
             fps = (counts["frames_out"] - 1) * 1e9 / elapsed_ns if elapsed_ns > 0 else None
             return {**counts, "throughput_fps": fps}
@@ -83,7 +86,8 @@ class Stats:
         # Sorting takes milliseconds after a long run: not while the threads wait for the lock.
         for name, samples in kept.items():
             report[name] = None if name in AGES and not samples.seen else samples.to_dict()
-        return report
+        more = {name: part() for name, part in self._reports.items()}
+        return report | {name: part for name, part in more.items() if part is not None}
 
 
 class Samples:

@@ -181,6 +181,10 @@ class Memory:
         """Keep a frame's answer, how the frame got to the model's size, and the frame's session."""
         self._last, self._of = probability, (geometry, session)
 
+    def forget(self) -> None:
+        """For a frame that another model ran."""
+        self._last = self._of = None
+
 
 def _entropy_squared() -> npt.NDArray[np.float32]:
     p = np.arange(256) / 255

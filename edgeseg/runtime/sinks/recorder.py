@@ -72,6 +72,10 @@ class Recorder:
         """Note that a frame was not taken. From any thread; costs next to nothing."""
         self._dropped.append({**_stamps(frame), "decision": "dropped", "why": why})
 
+    def skipped(self, frame: Frame, why: str) -> None:
+        """Note that a frame was not inferred on purpose; as `dropped`."""
+        self._dropped.append({**_stamps(frame), "decision": "skipped", "why": why})
+
     def write(self, result: Result) -> None:
         """Keep a frame, and the hash of its mask."""
         if self._lines is None:
@@ -85,6 +89,8 @@ class Recorder:
                 self._open_segment(frame)
             self._encode(frame)
             line = {**_stamps(frame), "decision": "taken", "segment": self._segments - 1, "mask": mask_digest(result)}
+            if result.model:
+                line["model"] = result.model
             self._write_lines(self._lines, line)
         except (OSError, av.FFmpegError) as error:
             raise cannot_write(WHAT, self._folder, error) from None

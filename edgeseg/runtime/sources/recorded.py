@@ -28,7 +28,9 @@ class Recorded(FrameSource):
     Attributes:
         head: what the recording says of its run.
         masks: SHA-256 of each frame's mask, by the frame's number.
-        dropped: frames that were dropped then, of those that the source gave before the newest frame.
+        models: place of the model that ran each frame, by the frame's number; 0 is the one that the user named.
+        dropped, skipped: frames that were dropped or skipped then, of those that the source gave before the newest
+            frame.
 
     Raises:
         InputError: the folder holds no recording, or one without frames.
@@ -41,10 +43,12 @@ class Recorded(FrameSource):
         self.head = read_head(self._folder)
         self.fps, self.unrelated = self.head.fps, self.head.unrelated
         self._lines = _read_lines(self._folder / LINES)
-        self.masks = {line["frame"]: line["mask"] for line in self._lines if line["decision"] == "taken"}
+        taken = [line for line in self._lines if line["decision"] == "taken"]
+        self.masks = {line["frame"]: line["mask"] for line in taken}
+        self.models = {line["frame"]: line.get("model", 0) for line in taken}
         if not self.masks:
             raise InputError("the recording holds no frame", self._folder, "Record another")
-        self.dropped = 0
+        self.dropped = self.skipped = 0
         self._place = 0
         self._segment = -1
         self._pictures: Iterator[Image] = iter(())
@@ -55,7 +59,10 @@ class Recorded(FrameSource):
             self._place += 1
             if line["decision"] == "taken":
                 return self._frame(line)
-            self.dropped += 1
+            if line["decision"] == "skipped":
+                self.skipped += 1
+            else:
+                self.dropped += 1
         return None
 
     def _frame(self, line: dict[str, Any]) -> Frame | None:

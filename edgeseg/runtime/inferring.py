@@ -1,0 +1,74 @@
+"""What the pipeline's second thread does with a frame, and hands to the third."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy.typing as npt
+
+from edgeseg.runtime.geometry import Geometry
+from edgeseg.runtime.motion import Gray, gray_of
+from edgeseg.runtime.segmenter import Segmenter
+from edgeseg.runtime.temporal import Memory
+from edgeseg.runtime.tiling import Tiling
+from edgeseg.types import Frame
+
+
+@dataclass(frozen=True, slots=True)
+class Inferred:
+    """A frame and what the backend said of it.
+
+    Attributes:
+        frame: the frame.
+        model: place of the segmenter in the row of them.
+        level: how much work was done; see `Effort`.
+        geometry: what undoes the resize.
+        outputs: by name.
+        preprocess_ms: milliseconds.
+        inference_ms: milliseconds, waits for other streams included.
+        alone_ms: both without these waits.
+        gray: luma of the model's input, for smoothing.
+    """
+
+    frame: Frame
+    model: int
+    level: int
+    geometry: Geometry | Tiling
+    outputs: dict[str, npt.NDArray[Any]]
+    preprocess_ms: float
+    inference_ms: float
+    alone_ms: float
+    gray: Gray | None
+
+
+def infer_frame(
+    frame: Frame, segmenter: Segmenter, memory: Memory | None, smoothed: bool, model: int = 0, level: int = 0
+) -> Inferred:
+    """Preprocess and infer one frame.
+
+    Args:
+        frame: the frame.
+        segmenter: what runs it.
+        memory: the stream's, for a model that has one.
+        smoothed: the luma is wanted.
+        model: passed on.
+        level: passed on.
+    """
+    started = time.perf_counter()
+    image, geometry = segmenter.preprocess(frame.image)
+    prepared = time.perf_counter()
+    if memory is None:
+        outputs = segmenter.infer(image)
+    elif not segmenter.manifest.memory:
+        memory.forget()
+        outputs = segmenter.infer(image)
+    else:
+        outputs = segmenter.infer(image, memory.recall(geometry, frame.session))
+        memory.keep(outputs["probability"], geometry, frame.session)
+    preprocess_ms, inference_ms = (prepared - started) * 1e3, (time.perf_counter() - prepared) * 1e3
+    # Here and not where it is needed: the input's memory is the backend's, which the next frame is written into.
+    gray = gray_of(image) if smoothed else None
+    alone_ms = preprocess_ms + min(segmenter.busy_ms, inference_ms)
+    return Inferred(frame, model, level, geometry, outputs, preprocess_ms, inference_ms, alone_ms, gray)
