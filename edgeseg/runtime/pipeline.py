@@ -5,10 +5,14 @@
 The first hand-over is a `Mailbox` for live sources (the newest frame wins) and a `Waiting` for everything else (every
 frame, in order). A frame is taken only when there is room for its result, so that frames grow old in the mailbox, where
 they are replaced, and not behind it.
+
+Where every frame comes out, and none is late for another, the second thread works one frame ahead of a backend that can
+do so (`Backend.begin`): the next frame is made small and uploaded while the engine is at the one before.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -51,6 +55,10 @@ class _Inferred:
     preprocess_ms: float
     inference_ms: float
     gray: Gray | None  # of the model's input, for smoothing
+
+
+# Of a frame that the backend is still at: waits for its outputs.
+_Begun = Callable[[], _Inferred]
 
 
 class Pipeline:
@@ -99,6 +107,7 @@ class Pipeline:
         # Of a model with memory each stream has its own, and unrelated pictures have none.
         self._memory = Memory() if segmenter.manifest.memory and not source.unrelated else None
         newest = policy == "newest" if policy else source.live
+        self._ahead = not newest
         self._inbox: HandOver[Frame] = Mailbox(on_drop) if newest else Waiting(on_drop)
         self._inferred: Waiting[_Inferred] = Waiting()
         self.stats.follow("dropped", self._inbox)
@@ -217,39 +226,74 @@ class Pipeline:
         # Before the first frame is captured, so that no frame waits for code to be loaded.
         self.segmenter.warm_up()
         self._warm.set()
-        while self._inferred.wait_for_room() and self._inbox.wait_for_item():
-            with self._turnstile.passed():
-                # What came while it queued has replaced what it came with.
-                frame = self._inbox.take()
-                if frame is None:
+        begun: _Begun | None = None
+        try:
+            while self._inferred.wait_for_room() and (begun or self._inbox.wait_for_item()):
+                # A result does not wait for a frame that may come much later.
+                now = self._take_one() if self._inbox.ready() else None
+                before, begun = begun, None
+                if before is not None:
+                    self._finish(before)
+                if callable(now):
+                    begun = now
+                elif now is not None:
+                    self._inferred.put(now)
+                elif before is None:
                     return
-                taken_ns = time.monotonic_ns()
-                try:
-                    inferred = self._infer_one(frame)
-                except BaseException:
-                    self.stats.count("failed")
-                    raise
-            if self.source.live:
-                self.stats.record(age_taken=(taken_ns - frame.captured_ns) / 1e6)
-            self._inferred.put(inferred)
+        finally:
+            if begun is not None:
+                self._finish(begun)
+
+    def _take_one(self) -> _Inferred | _Begun | None:
+        """The next frame through the backend, or into it; None where none comes any more."""
+        with self._turnstile.passed():
+            # What came while it queued has replaced what it came with.
+            frame = self._inbox.take()
+            if frame is None:
+                return None
+            taken_ns = time.monotonic_ns()
+            try:
+                inferred = self._infer_one(frame)
+            except BaseException:
+                self.stats.count("failed")
+                raise
+        if self.source.live:
+            self.stats.record(age_taken=(taken_ns - frame.captured_ns) / 1e6)
+        return inferred
+
+    def _finish(self, begun: _Begun) -> None:
+        try:
+            inferred = begun()
+        except BaseException:
+            self.stats.count("failed")
+            raise
+        self._inferred.put(inferred)
 
     def _end_infer(self) -> None:
         self._inferred.close()
         self._warm.set()
 
-    def _infer_one(self, frame: Frame) -> _Inferred:
+    def _infer_one(self, frame: Frame) -> _Inferred | _Begun:
         started = time.perf_counter()
         image, geometry = self.segmenter.preprocess(frame.image)
         prepared = time.perf_counter()
+        fetch = self.segmenter.begin(image) if self._ahead else None
+
+        def done(outputs: dict[str, npt.NDArray[Any]], gray: Gray | None) -> _Inferred:
+            ended = time.perf_counter()
+            return _Inferred(frame, geometry, outputs, (prepared - started) * 1e3, (ended - prepared) * 1e3, gray)
+
+        if fetch is not None:
+            gray = gray_of(image) if self._smoother else None
+            return lambda: done(fetch(), gray)
         if self._memory is None:
             outputs = self.segmenter.infer(image)
         else:
             outputs = self.segmenter.infer(image, self._memory.recall(geometry, frame.session))
             self._memory.keep(outputs["probability"], geometry, frame.session)
-        ended = time.perf_counter()
+        inferred = done(outputs, None)
         # Here and not where it is needed: the input's memory is the backend's, which the next frame is written into.
-        gray = gray_of(image) if self._smoother else None
-        return _Inferred(frame, geometry, outputs, (prepared - started) * 1e3, (ended - prepared) * 1e3, gray)
+        return dataclasses.replace(inferred, gray=gray_of(image)) if self._smoother else inferred
 
     def _output(self) -> None:
         while (inferred := self._inferred.take()) is not None:
