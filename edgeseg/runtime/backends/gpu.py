@@ -1,7 +1,7 @@
 """The GPU as engines need it: memory, two streams, graphs. Two packages provide it: cuda-python and pycuda.
 
-The stream is where engines run. Beside it runs a second one that only uploads: the next picture's bytes may travel while
-the engine still reads this one's.
+The stream is where engines run. Beside it runs a second one that only uploads: the next picture's bytes may travel
+while the engine still reads this one's.
 
 Both work in CUDA's primary context of a device, which TensorRT uses as well, so their addresses and streams fit it.
 """
@@ -94,7 +94,7 @@ class Gpu(Protocol):
         """A mark behind all that is queued by now, for `wait`. One that is not needed any more, `before`, is moved."""
 
     def wait(self, mark: Any = None) -> None:
-        """Return when all that was queued, or what stands before a mark, is done; the thread sleeps, it does not spin."""
+        """Return when all that was queued, or what stands before a mark, is done; the thread sleeps meanwhile."""
 
     def wait_for(self, stream: int) -> None:
         """What is queued next runs after all that another stream holds by now."""
