@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 EQUALIZED_KEY = "edgeseg.equalized"
 PER_OCTAVE = 4
-# A channel that is next to nothing is made 64 times as large at most: the rest of it is noise.
-MOST = 6 * PER_OCTAVE
+# Four times as large at most. More gains next to nothing, and a channel that calibration hardly met would be cut off.
+MOST = 2 * PER_OCTAVE
 # Output has the input's channels, and a factor above 0 passes through.
 _PASSES = ("Relu", "Clip", "MaxPool", "AveragePool", "GlobalAveragePool", "Resize", "Identity")
 _FIRST = ord("0")
