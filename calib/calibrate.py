@@ -7,6 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+import numpy.typing as npt
+
 from edgeseg.calib.frames import Frames, FrameSet
 from edgeseg.calib.model_file import read_float_model
 from edgeseg.calib.observers import METHODS, MinMax
@@ -51,12 +54,16 @@ def calibrate(
     if not observers:
         raise ModelError("the file has no convolutions to calibrate", model_path, "Give a model by edgeseg export")
     hashes: list[str] = []
+    largest: dict[str, npt.NDArray[np.float32]] = {}
     run = tap(model, list(observers))
     for image, digest in frames.inputs(manifest):
         # Of a frame in tiles one at a time, as when the model runs: the tensors of all may not fit into memory.
         for place in range(len(image)):
-            for observer, values in zip(observers.values(), run(image[place : place + 1]), strict=True):
+            for (name, observer), values in zip(observers.items(), run(image[place : place + 1]), strict=True):
                 observer.observe(values, more=place > 0)
+                if values.ndim == 4:
+                    seen = np.maximum(values.max(axis=(0, 2, 3)), -values.min(axis=(0, 2, 3)))
+                    largest[name] = np.maximum(largest.get(name, seen), seen)
         hashes.append(digest)
         if on_frame is not None:
             on_frame(len(hashes))
@@ -65,7 +72,9 @@ def calibrate(
         if not (math.isfinite(low) and math.isfinite(high)):
             raise ModelError("a tensor is not finite", f"{name} of {model_path}", "Check the training run's weights")
     about = frames.describe() | {"count": len(hashes), "sha256": hashes}
-    ranges = Ranges(tensors, method, file_sha256(model_path), manifest.name, about, _version())
+    # Five digits are more than a quarter of an octave needs.
+    channels = {name: tuple(float(f"{value:.5g}") for value in seen) for name, seen in largest.items()}
+    ranges = Ranges(tensors, method, file_sha256(model_path), manifest.name, about, _version(), channels)
     if out is not None:
         ranges.save(out)
     return ranges

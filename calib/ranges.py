@@ -6,13 +6,13 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from edgeseg.errors import InputError, ModelError, OutputError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,8 @@ class Ranges:
         frames: where they came from: source, split, stride, count, seed, and `sha256`, one a frame; `live` for a source
             that was not a file, `drawn` where its pictures were drawn.
         edgeseg_version: of the edgeseg that wrote the table.
+        channels: map [N, C, H, W] -> largest magnitude of each channel, with which `edgeseg.export.equalize_graph`
+            makes small ones larger; empty where the network is to stay as it is.
     """
 
     tensors: Mapping[str, tuple[float, float]]
@@ -35,6 +37,7 @@ class Ranges:
     model_name: str
     frames: Mapping[str, Any]
     edgeseg_version: str
+    channels: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     @property
     def fingerprint(self) -> str:
@@ -73,6 +76,7 @@ class Ranges:
                 raise ModelError("the table of ranges has another format version", path, todo)
             fingerprint = body.pop("fingerprint")
             body["tensors"] = {name: (float(low), float(high)) for name, (low, high) in body["tensors"].items()}
+            body["channels"] = {name: tuple(float(one) for one in own) for name, own in body["channels"].items()}
             ranges = cls(**body)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ModelError("not a table of ranges", f"{path} ({type(error).__name__}: {error})", todo) from None

@@ -23,14 +23,14 @@ from pathlib import Path
 from subprocess import PIPE
 from typing import Any
 
-from edgeseg.errors import BackendError, InputError, ModelError, UsageError, nearest
+from edgeseg.errors import BackendError, InputError, ModelError, OutputError, UsageError, nearest
 from edgeseg.export.engine_worker import MODULES
 from edgeseg.export.to_onnx import written_aside
 from edgeseg.manifest import PRECISIONS, Manifest, beside
 from edgeseg.runtime.backends import known
 
 Progress = Callable[[str, int, int], None]  # phase, steps done, steps in all
-_KINDS = {"model": ModelError, "backend": BackendError, "input": InputError}
+_KINDS = {"model": ModelError, "backend": BackendError, "input": InputError, "output": OutputError}
 # What native libraries say where there is no GPU; 10.6 says it and ends the process.
 _NO_GPU = ("CUDA initialization failure", "no CUDA-capable device", "CUDA driver")
 
@@ -100,7 +100,11 @@ def build_engine(
     content, manifest, nodes = typed(model, precision, keep_float, library, plugin)
     with tempfile.TemporaryDirectory() as folder:
         file, built = Path(folder) / "typed.onnx", Path(folder) / "built.engine"
-        file.write_bytes(content)
+        try:
+            file.write_bytes(content)
+        except OSError as error:
+            todo = "Make room, or name another folder in TMPDIR"
+            raise OutputError("cannot write the typed file", f"{file} ({error.strerror})", todo) from None
         order = Order(
             library,
             str(file),

@@ -19,7 +19,7 @@ MODULES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
 
 
 class Refused(Exception):
-    """What the other process raises as an error of edgeseg: kind (model, backend or input), cause, seen, todo."""
+    """What the other process raises as an error of ours: kind (model, backend, input or output), cause, seen, todo."""
 
 
 def main() -> None:
@@ -69,7 +69,13 @@ def build(order: dict[str, Any], answers: TextIO) -> dict[str, Any]:
         todo = "Lower --workspace-mb, or close what else uses the device" if memory else "Try another precision"
         raise Refused("model", "no engine came out", logger.last(), todo)
     content = bytes(engine)
-    Path(order["out"]).write_bytes(content)
+    try:
+        Path(order["out"]).write_bytes(content)
+    except OSError as error:
+        seen = f"{order['out']} ({error.strerror})"
+        raise Refused(
+            "output", "cannot write the engine", seen, "Make room, or name another folder in TMPDIR"
+        ) from None
     keep_timing(config, order["timing_cache"])
     return {
         "version": trt.__version__,

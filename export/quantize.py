@@ -27,7 +27,7 @@ from edgeseg.calib.calibrate import LAYERS
 from edgeseg.calib.model_file import read_float_model
 from edgeseg.calib.ranges import Ranges
 from edgeseg.errors import ModelError, UsageError, nearest
-from edgeseg.export import fold, fused_step, shared_scales
+from edgeseg.export import equalize_graph, fold, fused_step, shared_scales
 from edgeseg.export import graph as g
 from edgeseg.export.bias_correction import correct_biases
 from edgeseg.export.to_onnx import save, written_aside
@@ -66,6 +66,7 @@ def quantize(
     weight_bits: int = WEIGHT_BITS,
     pictures: Sequence[npt.NDArray[np.uint8]] = (),
     unify: Collection[str] = shared_scales.DEFAULT,
+    equalize: bool = True,
 ) -> Quantized:
     """Write the int8 file of an fp32 file.
 
@@ -78,6 +79,7 @@ def quantize(
             meets VNNI, Arm or a GPU. Depthwise weights always have 8.
         pictures: inputs, uint8 [1, H, W, 3] each, to correct the biases on; without them biases stay as they are.
         unify: around what else than fused steps one scale is shared: "concat", "residual"; see `shared_scales`.
+        equalize: give channels the same range first; see `equalize_graph`. The file says so in its metadata.
 
     Raises:
         UsageError: a name in `keep_float` that is no such node, other bits, or another word in `unify`.
@@ -89,6 +91,12 @@ def quantize(
     if weight_bits not in (7, 8):
         raise UsageError("weight bits not supported", weight_bits, "Use 8, or 7")
     ranges.check(model_path)
+    steps: equalize_graph.Steps = {}
+    if equalize and ranges.channels:
+        made = plan(model, ranges, keep_float, unify)
+        limits = {tensor: made.scale(tensor) * ACTIVATION_LEVELS for tensor in made.leader}
+        steps = equalize_graph.find_steps(model.graph, ranges.channels, limits)
+        equalize_graph.apply_steps(model.graph, steps)
     reference = type(model).FromString(model.SerializeToString())
     result = rewrite(model, ranges, keep_float, weight_bits, unify)
     if pictures:
@@ -101,13 +109,14 @@ def quantize(
         "weight_bits": weight_bits,
         "kept_float": list(result.kept_float),
         "biases_corrected_on": len(pictures),
+        "equalized": bool(steps),
     }
     if set(unify) != set(shared_scales.DEFAULT):
         note["shared_scales"] = sorted(unify)
     if ranges.frames.get("drawn"):
         note["drawn"] = True
     origin = dict(manifest.origin) | {"quantization": note}
-    _relabel(model, dataclasses.replace(manifest, precision="int8", origin=origin))
+    _relabel(model, dataclasses.replace(manifest, precision="int8", origin=origin), steps)
     with written_aside(Path(out)) as part:
         save(model, part)
     return result
@@ -248,9 +257,10 @@ def _quantize_tensors(graph: onnx.GraphProto, scales: Mapping[str, str], head: l
     graph.node.extend(nodes)
 
 
-def _relabel(model: onnx.ModelProto, manifest: Manifest) -> None:
-    """Store the new manifest; the batch norms' record goes, weights in int8 cannot be trained from."""
+def _relabel(model: onnx.ModelProto, manifest: Manifest, steps: equalize_graph.Steps) -> None:
+    """Store the new manifest and what was equalized; the norms' record goes, as int8 weights cannot be trained from."""
     from onnx import helper
 
     kept = {item.key: item.value for item in model.metadata_props if item.key != fold.NORMS_KEY}
-    helper.set_model_props(model, kept | {METADATA_KEY: manifest.to_json()})
+    done = {equalize_graph.EQUALIZED_KEY: equalize_graph.to_text(steps)} if steps else {}
+    helper.set_model_props(model, kept | done | {METADATA_KEY: manifest.to_json()})

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeseg.calib.model_file import read_model
+from edgeseg.errors import OutputError
 from edgeseg.export.from_checkpoint import CHECKPOINT_SUFFIXES, load_for_export
 from edgeseg.export.instances import fitted
 from edgeseg.manifest import METADATA_KEY, Manifest
@@ -108,7 +109,11 @@ def with_logits(path: Path, out: Path) -> tuple[Path, str]:
         model.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape))
     outputs = tuple(dict.fromkeys((*manifest.outputs, name)))
     onnx.helper.set_model_props(model, {METADATA_KEY: dataclasses.replace(manifest, outputs=outputs).to_json()})
-    out.write_bytes(model.SerializeToString())
+    try:
+        out.write_bytes(model.SerializeToString())
+    except OSError as error:
+        todo = "Make room, or name another folder in TMPDIR"
+        raise OutputError("cannot write a copy of the model", f"{out} ({error.strerror})", todo) from None
     return out, name
 
 

@@ -136,6 +136,7 @@ def bisect(reference: Path, candidate: Path, frames: Sequence[Frame]) -> tuple[N
         frames: as for `verify`.
     """
     from edgeseg.calib.model_file import read_model
+    from edgeseg.export.equalize_graph import apply_steps, steps_of
     from edgeseg.export.from_checkpoint import CHECKPOINT_SUFFIXES, load_for_export
     from edgeseg.export.instances import build_instances
     from edgeseg.export.to_onnx import build
@@ -150,6 +151,13 @@ def bisect(reference: Path, candidate: Path, frames: Sequence[Frame]) -> tuple[N
     else:
         known, wanted = read_model(reference)
     _check_alike(wanted, manifest)
+    # A file's channels may have been equalized: then they are in the reference, too, in which it changes nothing.
+    done, before = steps_of(model), steps_of(known)
+    if {name: values.tolist() for name, values in done.items()} != {n: v.tolist() for n, v in before.items()}:
+        if before:
+            todo = "Give the fp32 file as the reference"
+            raise ModelError("the two files were equalized each in its own way", f"{reference}, {candidate}", todo)
+        apply_steps(known.graph, done)
     prepare = Preprocessor(manifest)
     errors = node_errors(known, model, [prepare(image)[0][:1] for image, _ in frames])
     worst = sorted(errors, key=lambda item: -math.inf if math.isnan(item.error) else -item.error)

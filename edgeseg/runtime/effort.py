@@ -55,6 +55,11 @@ class Effort:
             # By level: results, and how many of them were older than the budget.
             self._tally = [[0, 0] for _ in self._controller.levels]
 
+    @property
+    def limited(self) -> bool:
+        """Whether there is a budget."""
+        return self._controller is not None
+
     def warm_up(self) -> None:
         """Warm every model up; where a budget chooses between them, measure what each costs."""
         for segmenter in self.segmenters:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,9 +46,19 @@ class Inferred:
     gray: Gray | None
 
 
+# Of a frame that the backend is still at: waits for its outputs.
+Begun = Callable[[], Inferred]
+
+
 def infer_frame(
-    frame: Frame, segmenter: Segmenter, memory: Memory | None, smoothed: bool, model: int = 0, level: int = 0
-) -> Inferred:
+    frame: Frame,
+    segmenter: Segmenter,
+    memory: Memory | None,
+    smoothed: bool,
+    ahead: bool = False,
+    model: int = 0,
+    level: int = 0,
+) -> Inferred | Begun:
     """Preprocess and infer one frame.
 
     Args:
@@ -53,12 +66,24 @@ def infer_frame(
         segmenter: what runs it.
         memory: the stream's, for a model that has one.
         smoothed: the luma is wanted.
+        ahead: come back while the backend is at it, where it can do so.
         model: passed on.
         level: passed on.
     """
     started = time.perf_counter()
     image, geometry = segmenter.preprocess(frame.image)
     prepared = time.perf_counter()
+    fetch = segmenter.begin(image) if ahead else None
+
+    def done(outputs: dict[str, npt.NDArray[Any]], gray: Gray | None, busy_ms: float = math.inf) -> Inferred:
+        preprocess_ms, inference_ms = (prepared - started) * 1e3, (time.perf_counter() - prepared) * 1e3
+        alone_ms = preprocess_ms + min(busy_ms, inference_ms)
+        return Inferred(frame, model, level, geometry, outputs, preprocess_ms, inference_ms, alone_ms, gray)
+
+    # Here and not where it is needed: the input's memory is the backend's, which the next frame is written into.
+    if fetch is not None:
+        gray = gray_of(image) if smoothed else None
+        return lambda: done(fetch(), gray)
     if memory is None:
         outputs = segmenter.infer(image)
     elif not segmenter.manifest.memory:
@@ -67,8 +92,5 @@ def infer_frame(
     else:
         outputs = segmenter.infer(image, memory.recall(geometry, frame.session))
         memory.keep(outputs["probability"], geometry, frame.session)
-    preprocess_ms, inference_ms = (prepared - started) * 1e3, (time.perf_counter() - prepared) * 1e3
-    # Here and not where it is needed: the input's memory is the backend's, which the next frame is written into.
-    gray = gray_of(image) if smoothed else None
-    alone_ms = preprocess_ms + min(segmenter.busy_ms, inference_ms)
-    return Inferred(frame, model, level, geometry, outputs, preprocess_ms, inference_ms, alone_ms, gray)
+    inferred = done(outputs, None, segmenter.busy_ms)
+    return dataclasses.replace(inferred, gray=gray_of(image)) if smoothed else inferred

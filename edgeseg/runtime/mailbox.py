@@ -33,6 +33,9 @@ class HandOver(Protocol[T]):
     def wait_for_item(self) -> bool:
         """Block until there is something to take; False when the hand-over is closed and empty."""
 
+    def ready(self) -> bool:
+        """Whether `take` and `wait_for_item` would come back at once. Only who takes may rely on it."""
+
     def close(self, discard: bool = False) -> None:
         """Nothing more comes. What is inside can still be taken, unless `discard`, which counts it as dropped.
 
@@ -75,6 +78,11 @@ class _Slot(Generic[T]):
         with self._lock:
             self._filled.wait_for(lambda: self._items or self._closed)
             return bool(self._items)
+
+    def ready(self) -> bool:
+        """Whether there is something to take, or nothing comes any more. Only who takes may rely on it."""
+        with self._lock:
+            return bool(self._items) or self._closed
 
     def close(self, discard: bool = False) -> None:
         """Nothing more comes; with `discard`, what is inside is dropped."""

@@ -5,6 +5,9 @@
 The first hand-over is a `Mailbox` for live sources (the newest frame wins) and a `Waiting` for everything else (every
 frame, in order). A frame is taken only when there is room for its result, so that frames grow old in the mailbox, where
 they are replaced, and not behind it.
+
+Where every frame comes out, and none is late for another, the second thread works one frame ahead of a backend that can
+do so (`Backend.begin`): the next frame is made small and uploaded while the engine is at the one before.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ import numpy.typing as npt
 from edgeseg.errors import UsageError, nearest
 from edgeseg.runtime import notices
 from edgeseg.runtime.effort import Effort
-from edgeseg.runtime.inferring import Inferred, infer_frame
+from edgeseg.runtime.inferring import Begun, Inferred, infer_frame
 from edgeseg.runtime.mailbox import HandOver, Mailbox, Waiting
 from edgeseg.runtime.outbox import Outbox
 from edgeseg.runtime.segmenter import Segmenter
@@ -89,6 +92,8 @@ class Pipeline:
         # Of a model with memory each stream has its own, and unrelated pictures have none.
         self._memory = None if source.unrelated else Memory()
         newest = policy == "newest" if policy else source.live
+        # A budget is held on each frame's own time.
+        self._ahead = not newest and not self._effort.limited
         self._inbox: HandOver[Frame] = Mailbox(on_drop) if newest else Waiting(on_drop)
         self._inferred: Waiting[Inferred] = Waiting()
         self.stats.follow("dropped", self._inbox)
@@ -208,30 +213,59 @@ class Pipeline:
         # Before the first frame is captured, so that no frame waits for code to be loaded.
         self._effort.warm_up()
         self._warm.set()
-        while self._inferred.wait_for_room() and self._inbox.wait_for_item():
-            if self._effort.skips():
-                # Here, so that no other stream waits at the turnstile for a frame that nobody infers.
-                if (frame := self._inbox.take()) is not None:
-                    self.stats.count("skipped")
-                    self._effort.skipped(frame)
-                continue
-            with self._turnstile.passed():
-                # What came while it queued has replaced what it came with.
-                frame = self._inbox.take()
-                if frame is None:
+        begun: Begun | None = None
+        try:
+            while self._inferred.wait_for_room() and (begun or self._inbox.wait_for_item()):
+                if self._effort.skips():
+                    self._skip_one()
+                    continue
+                # A result does not wait for a frame that may come much later.
+                now = self._take_one() if self._inbox.ready() else None
+                before, begun = begun, None
+                if before is not None:
+                    self._finish(before)
+                if callable(now):
+                    begun = now
+                elif now is not None:
+                    self._inferred.put(now)
+                elif before is None:
                     return
-                taken_ns = time.monotonic_ns()
-                try:
-                    model, level = self._effort.choose(frame)
-                    segmenter = self._effort.segmenters[model]
-                    smoothed = self._smoother is not None
-                    inferred = infer_frame(frame, segmenter, self._memory, smoothed, model, level)
-                except BaseException:
-                    self.stats.count("failed")
-                    raise
-            if self.source.live:
-                self.stats.record(age_taken=(taken_ns - frame.captured_ns) / 1e6)
-            self._inferred.put(inferred)
+        finally:
+            if begun is not None:
+                self._finish(begun)
+
+    def _skip_one(self) -> None:
+        """Leave the next frame out, outside the turnstile: no other stream waits for a frame that nobody infers."""
+        if (frame := self._inbox.take()) is not None:
+            self.stats.count("skipped")
+            self._effort.skipped(frame)
+
+    def _take_one(self) -> Inferred | Begun | None:
+        """The next frame through the backend, or into it; None where none comes any more."""
+        with self._turnstile.passed():
+            # What came while it queued has replaced what it came with.
+            frame = self._inbox.take()
+            if frame is None:
+                return None
+            taken_ns = time.monotonic_ns()
+            try:
+                model, level = self._effort.choose(frame)
+                segmenter, smoothed = self._effort.segmenters[model], self._smoother is not None
+                inferred = infer_frame(frame, segmenter, self._memory, smoothed, self._ahead, model, level)
+            except BaseException:
+                self.stats.count("failed")
+                raise
+        if self.source.live:
+            self.stats.record(age_taken=(taken_ns - frame.captured_ns) / 1e6)
+        return inferred
+
+    def _finish(self, begun: Begun) -> None:
+        try:
+            inferred = begun()
+        except BaseException:
+            self.stats.count("failed")
+            raise
+        self._inferred.put(inferred)
 
     def _end_infer(self) -> None:
         self._inferred.close()

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from edgeseg.errors import BackendError, ModelError, UsageError, nearest
+from edgeseg.errors import BackendError, EdgeSegError, ModelError, UsageError, nearest
 from edgeseg.manifest import PRECISIONS, PREVIOUS, Manifest
 from edgeseg.runtime.backends.base import first_inputs
 from edgeseg.runtime.batcher import Batcher
@@ -136,25 +138,65 @@ class Segmenter:
         if self.batcher is not None and len(image) == 1:
             return self.batcher.infer(self._inputs(image, previous), names)
         with self._lock:
-            if self._closed:
-                raise ModelError("the segmenter is closed", self.manifest.name, "Load it again")
+            self._check_open()
             started = time.perf_counter()
             # One picture at a time: a backend may have fixed the batch, and a tiled frame may be large.
-            parts = [self._infer_one(image[k : k + 1], names, previous) for k in range(len(image))]
+            parts = self._infer_each([self._inputs(image[k : k + 1], previous) for k in range(len(image))])
             self._busy_ms = (time.perf_counter() - started) * 1e3
         if len(parts) == 1:
             return parts[0]
         return {name: np.concatenate([part[name] for part in parts]) for name in names}
 
-    def _infer_one(
-        self, image: npt.NDArray[np.uint8], names: Sequence[str], previous: npt.NDArray[np.uint8] | None
-    ) -> dict[str, npt.NDArray[Any]]:
-        outputs = self.backend.infer(self._inputs(image, previous))
-        for name in names:
+    def begin(self, image: npt.NDArray[np.uint8]) -> Callable[[], dict[str, npt.NDArray[Any]]] | None:
+        """Start what `infer` does and come back at once; what gives its outputs must be called, once.
+
+        Returns:
+            None where backend or model do not work ahead, or not further: call `infer`.
+        """
+        if self.batcher is not None or self.manifest.memory or len(image) != 1:
+            return None
+        with self._lock:
+            self._check_open()
+            fetch = self.backend.begin(self._inputs(image, None))
+        if fetch is None:
+            return None
+
+        def outputs() -> dict[str, npt.NDArray[Any]]:
+            with self._lock:
+                return self._copied(fetch())
+
+        return outputs
+
+    def _infer_each(self, pictures: Sequence[dict[str, npt.NDArray[Any]]]) -> list[dict[str, npt.NDArray[Any]]]:
+        """The outputs for each; where the backend works ahead, the next one is on its way meanwhile."""
+        done: list[dict[str, npt.NDArray[Any]]] = []
+        begun: deque[Callable[[], dict[str, npt.NDArray[Any]]]] = deque()
+        try:
+            for inputs in pictures:
+                # A single one gains nothing from a second stream.
+                fetch = self.backend.begin(inputs) if len(pictures) > 1 else None
+                if fetch is not None:
+                    begun.append(fetch)
+                while len(begun) > (fetch is not None):
+                    done.append(self._copied(begun.popleft()()))
+                if fetch is None:
+                    done.append(self._copied(self.backend.infer(inputs)))
+            return [*done, *(self._copied(begun.popleft()()) for _ in range(len(begun)))]
+        finally:
+            for fetch in begun:  # after an error: their memory must come back
+                with suppress(EdgeSegError):
+                    fetch()
+
+    def _copied(self, outputs: Outputs) -> dict[str, npt.NDArray[Any]]:
+        """What the postprocessor reads. Inside the lock: the backend may reuse its arrays for the next call."""
+        for name in self._postprocess.outputs:
             if name not in outputs:
                 raise ModelError("the model lacks an output", name, "Export the model again")
-        # Copied inside the lock: the backend may reuse its arrays for the next call.
-        return {name: outputs[name].copy() for name in names}
+        return {name: outputs[name].copy() for name in self._postprocess.outputs}
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ModelError("the segmenter is closed", self.manifest.name, "Load it again")
 
     def _inputs(
         self, image: npt.NDArray[np.uint8], previous: npt.NDArray[np.uint8] | None

@@ -97,7 +97,8 @@ def train_for_int8(
     manifest = dataclasses.replace(manifest, origin=dict(manifest.origin) | {"qat": note})
     inlined = not any(fused_step.is_step(node) for node in proto.graph.node)
     export_onnx(network, manifest, out, inlined)
-    return dataclasses.replace(ranges, model_sha256=file_sha256(out))
+    # The steps that it learned to live with are those of its channels as they are.
+    return dataclasses.replace(ranges, model_sha256=file_sha256(out), channels={})
 
 
 def make_recipe(manifest: Manifest, network: SemanticNetwork, steps: int, rate: float, seed: int, split: str) -> Recipe:

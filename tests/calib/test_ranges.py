@@ -12,7 +12,13 @@ from edgeseg.calib.ranges import Ranges
 from edgeseg.errors import InputError, ModelError, OutputError
 
 TABLE = Ranges(
-    {"a": (-1.25, 0.1), "b": (0.0, 6.0)}, "mse", "ab" * 32, "toy", {"sha256": ["cd" * 32], "seed": 0}, "0.1.0"
+    {"a": (-1.25, 0.1), "b": (0.0, 6.0)},
+    "mse",
+    "ab" * 32,
+    "toy",
+    {"sha256": ["cd" * 32], "seed": 0},
+    "0.1.0",
+    {"b": (6.0, 0.5)},
 )
 
 
@@ -30,6 +36,7 @@ def test_the_fingerprint_covers_every_field() -> None:
         "model_name": "other",
         "frames": {"sha256": ["dd" * 32], "seed": 0},
         "edgeseg_version": "0.2.0",
+        "channels": {"b": (6.0, 0.6)},
     }
     assert set(changed) == {field.name for field in dataclasses.fields(Ranges)}
     prints = {dataclasses.replace(TABLE, **{key: value}).fingerprint for key, value in changed.items()}
@@ -43,6 +50,7 @@ def test_the_fingerprint_covers_every_field() -> None:
         {"method": "minmax"},
         {"format_version": 99},
         {"tensors": {"a": 3}},
+        {"channels": {"b": 3}},
         {"extra": 1},
     ],
     ids=str,

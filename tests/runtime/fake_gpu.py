@@ -2,7 +2,8 @@
 
 `HostGpu` keeps the contract of `edgeseg.runtime.backends.gpu.Gpu`; test_gpu.py holds it and the real providers to the
 same tests. `FakeTensorRt` has as much of TensorRT's Python module as the backend uses; its engines run in ONNX Runtime,
-on the addresses that they are given. What is queued runs at `wait`, as late as a GPU may run it.
+on the addresses that they are given. What is queued runs at `wait`, as late as a GPU may run it, and what is uploaded
+beside the stream when the stream waits for it, or never.
 """
 
 from __future__ import annotations
@@ -52,6 +53,9 @@ class HostGpu(Gpu):
         self.refuses_capture = False
         self._queue: list[Callable[[], None]] = []
         self._recording: list[Callable[[], None]] | None = None
+        self._beside: list[Callable[[], None]] = []
+        self._reached: set[int] = set()
+        self.marks = 0
         self.waited_for: list[int] = []
 
     @contextlib.contextmanager
@@ -85,12 +89,30 @@ class HostGpu(Gpu):
         self.copies += 1
         self.queue(lambda: np.copyto(at(address, source.nbytes), source))
 
+    def upload_beside(self, address: int, source: Bytes) -> None:
+        assert self.depth, "not bound"
+        self.copies += 1
+        self._beside.append(lambda: np.copyto(at(address, source.nbytes), source))
+
+    def wait_for_uploads(self) -> None:
+        given, self._beside = self._beside, []
+        for call in given:
+            self.queue(call)
+
     def download(self, target: Bytes, address: int) -> None:
         self.copies += 1
         self.queue(lambda: np.copyto(target, at(address, target.nbytes)))
 
-    def wait(self) -> None:
-        while self._queue:
+    def mark(self, before: Any = None) -> int:
+        assert self._recording is None, "a recorded mark cannot be waited for"
+        self.marks += before is None
+        mark = self.marks if before is None else int(before)
+        self._reached.discard(mark)
+        self.queue(lambda: self._reached.add(mark))
+        return mark
+
+    def wait(self, mark: Any = None) -> None:
+        while self._queue and (mark is None or mark not in self._reached):
             self._queue.pop(0)()
 
     def wait_for(self, stream: int) -> None:
@@ -157,6 +179,7 @@ class _Context:
         addresses, shapes = dict(self.addresses), {n: self.get_tensor_shape(n) for n in self.engine.tensors}
 
         def run() -> None:
+            self.engine.library.runs += 1
             inputs = {n: at(addresses[n], int(np.prod(shapes[n]))).reshape(shapes[n]) for n in self.engine.inputs}
             found = [
                 self.engine.backend.infer({n: array[k : k + 1] for n, array in inputs.items()})
@@ -216,6 +239,7 @@ class FakeTensorRt:
     def __init__(self, version: str = "10.15.1") -> None:
         self.__version__ = version
         self.wrong = False
+        self.runs = 0
         self.loaded_plugins: list[str] = []
 
     def Runtime(self, logger: Any) -> Any:  # noqa: N802 - the name of the real one

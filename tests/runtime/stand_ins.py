@@ -52,6 +52,9 @@ class ToyBackend:
         self._outputs["label_map"][:] = self._outputs["probability"] >= 128
         return {name: self._outputs[name] for name in self.manifest.outputs}
 
+    def begin(self, inputs: Any) -> None:
+        return None
+
     def borrow_input(self) -> None:
         return None
 

@@ -49,6 +49,9 @@ class Several:
             mean = (mean + inputs[PREVIOUS]) / 2
         return {"probability": mean.round().astype(np.uint8), "label_map": (mean >= 128).astype(np.uint8)}
 
+    def begin(self, inputs: Any) -> None:
+        return None
+
     def borrow_input(self) -> None:
         return None
 

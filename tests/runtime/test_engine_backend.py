@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from fake_gpu import FakeTensorRt, FakeTensorRtRtx, HostGpu, at, write_engine
+from stand_ins import Recorder, ToySource
 
 from edgeseg.errors import BackendError, InputError, ModelError
 from edgeseg.manifest import beside
@@ -23,6 +24,7 @@ from edgeseg.runtime.backends import load_backend
 from edgeseg.runtime.backends.engine_backend import EngineBackend
 from edgeseg.runtime.backends.engine_file import EngineMisfit, read_engine_file
 from edgeseg.runtime.backends.tensorrt_backend import open_engine
+from edgeseg.runtime.pipeline import Pipeline
 from edgeseg.runtime.segmenter import Segmenter
 
 MakeModel = Callable[..., Path]
@@ -130,6 +132,94 @@ def test_a_segmenter_resizes_into_it(engine: Path, integrated: bool) -> None:
             assert image.ctypes.data in places
             assert set(segmenter.infer(image)["probability"].ravel().tolist()) == {200}
             assert segmenter(frame).label_map.shape == (64, 96)
+
+
+@GPUS
+def test_the_next_picture_goes_up_while_the_engine_is_at_the_one_before(engine: Path, integrated: bool) -> None:
+    gpu, library = HostGpu(integrated), FakeTensorRt()
+    with opened(engine, gpu, library) as backend:
+        gpu.launches = 0
+        begun: deque[Any] = deque()
+        for seed in range(12):
+            image = backend.borrow_input() if seed % 2 else None  # also pictures that lie elsewhere
+            image = picture(seed) if image is None else image
+            image[:] = picture(seed)
+            begun.append((seed, backend.begin({"image": image})))
+            if len(begun) == 2:
+                assert backend.begin({"image": picture(99)}) is None, "the last place stays for infer"
+                before = library.runs
+                number, fetch = begun.popleft()
+                np.testing.assert_array_equal(fetch()["probability"], mean(picture(number)))
+                assert library.runs == before + 1, "what was begun behind it was waited for, too"
+        # In between, one that is not begun: it comes behind, and mixes nothing up.
+        np.testing.assert_array_equal(backend.infer({"image": picture(50)})["probability"], mean(picture(50)))
+        number, fetch = begun.popleft()
+        np.testing.assert_array_equal(fetch()["probability"], mean(picture(number)))
+        # Each slot's first call is plain, the others are recorded; on an integrated GPU both kinds are one.
+        assert gpu.launches > 6
+        lent = [backend.borrow_input() for _ in range(3)]
+        assert [place is None for place in lent] == [False, False, True], "all places came back"
+
+
+def test_what_was_begun_and_refused_or_never_fetched_leaves_nothing(engine: Path) -> None:
+    gpu = HostGpu()
+    backend = opened(engine, gpu)
+    for _ in range(5):
+        with pytest.raises(InputError, match="image"):
+            backend.begin({"image": picture(0, 2)})
+    assert backend.begin({"image": OnGpu(gpu, picture(0))}) is None, "nothing goes up"  # type: ignore[dict-item]
+    fetch = backend.begin({"image": picture(1)})
+    backend.close()
+    assert fetch is not None and gpu.closed == 1
+    with pytest.raises(ModelError, match="closed"):
+        fetch()
+    with pytest.raises(ModelError, match="closed"):
+        backend.begin({"image": picture(1)})
+
+
+@pytest.mark.parametrize(("policy", "ahead"), [("all", True), ("newest", False)])
+def test_files_are_worked_on_one_frame_ahead(engine: Path, policy: str, ahead: bool) -> None:
+    gpu, sink = HostGpu(), Recorder()
+    beside: list[int] = []
+    upload = gpu.upload_beside
+    gpu.upload_beside = lambda *args: (beside.append(1), upload(*args))[1]  # type: ignore[method-assign]
+    with Segmenter(opened(engine, gpu)) as segmenter:
+        pipeline = Pipeline(ToySource(20), segmenter, [sink], policy=policy)
+        pipeline.start()
+        pipeline.join()
+    counts = pipeline.stats.counts()
+    assert counts["frames_in"] == counts["frames_out"] + counts["dropped"] and not counts["failed"]
+    assert bool(beside) == ahead
+    if ahead:
+        assert sink.numbers == list(range(20))
+    for result in sink.results:
+        assert result.probability is not None and set(result.probability.ravel().tolist()) == {result.frame_number}
+
+
+def test_a_failure_one_frame_ahead_loses_that_frame_alone(engine: Path) -> None:
+    sink = Recorder()
+    with Segmenter(opened(engine)) as segmenter:
+        begin, calls = segmenter.begin, iter(range(100))
+
+        def fails_at_five(image: Bytes) -> Any:
+            if next(calls) == 5:
+                raise ModelError("the engine failed", "here", "Build it again")
+            return begin(image)
+
+        segmenter.begin = fails_at_five  # type: ignore[method-assign]
+        pipeline = Pipeline(ToySource(20), segmenter, [sink])
+        pipeline.start()
+        with pytest.raises(ModelError, match="the engine failed"):
+            pipeline.join()
+    counts = pipeline.stats.counts()
+    assert sink.numbers == [0, 1, 2, 3, 4] and counts["failed"] == 1
+    assert counts["frames_in"] == counts["frames_out"] + counts["dropped"] + counts["failed"]
+
+
+def test_tiles_of_a_frame_overlap_too(engine: Path) -> None:
+    with Segmenter(opened(engine)) as segmenter:
+        found = segmenter.infer(np.concatenate([picture(seed) for seed in range(7)]))["probability"]
+    np.testing.assert_array_equal(found, np.concatenate([mean(picture(seed)) for seed in range(7)]))
 
 
 def test_several_pictures_at_once(tiny_model: Path, tmp_path: Path) -> None:

@@ -60,6 +60,43 @@ def test_what_is_queued_comes_in_order_also_after_another_stream(gpu: Gpu) -> No
     gpu.close()
 
 
+def test_uploads_beside_the_stream_are_there_for_what_waits_for_them(gpu: Gpu) -> None:
+    with gpu.bound():
+        device, out, back = gpu.allocate(64), gpu.host(64), gpu.host(64)
+        for value in (3, 4):
+            out.array[:] = value
+            gpu.upload_beside(device, out.array)
+            gpu.wait_for_uploads()
+            gpu.download(back.array, device)
+            gpu.wait()
+            assert set(back.array.tolist()) == {value}
+        out.free()
+        back.free()
+        gpu.free(device)
+    gpu.close()
+
+
+def test_a_mark_is_waited_for_without_what_stands_behind_it(gpu: Gpu) -> None:
+    with gpu.bound():
+        device, out, first, second = gpu.allocate(64), gpu.host(64), gpu.host(64), gpu.host(64)
+        out.array[:] = 9
+        mark = None
+        for _ in range(2):  # a mark may be moved
+            first.array[:] = second.array[:] = 0
+            gpu.upload(device, out.array)
+            gpu.download(first.array, device)
+            mark = gpu.mark(mark)
+            gpu.download(second.array, device)
+            gpu.wait(mark)
+            assert set(first.array.tolist()) == {9}
+            gpu.wait()
+            assert set(second.array.tolist()) == {9}
+        for memory in (out, first, second):
+            memory.free()
+        gpu.free(device)
+    gpu.close()
+
+
 def test_a_graph_does_it_again_with_what_is_there_then(gpu: Gpu) -> None:
     if not gpu.has_graphs:
         pytest.skip(f"{gpu.provider} records no graphs")

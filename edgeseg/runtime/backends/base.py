@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -53,6 +53,19 @@ class Backend(Protocol):
             InputError: an input is missing, unknown, or of another dtype or shape.
             ModelError: the backend is closed.
         """
+
+    def begin(self, inputs: Arrays) -> Callable[[], dict[str, npt.NDArray[Any]]] | None:
+        """Start a call and come back at once: what gives its outputs, to be called once, and before `close()`.
+
+        What is begun runs in order. Meanwhile the next picture can be made ready and begun, so that it is there when
+        this one is done. `image` stays as it is until then.
+
+        Args, raises: as `infer`.
+
+        Returns:
+            None where the backend does not work ahead, or not further: call `infer`.
+        """
+        return None
 
     def borrow_input(self) -> npt.NDArray[np.uint8] | None:
         """Memory that the next `image` may be written into, uint8 [1, height, width, 3], where that saves a copy.

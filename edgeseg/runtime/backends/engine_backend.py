@@ -1,10 +1,15 @@
-"""Engines as a backend: inputs into a slot's memory, one recorded graph a call, and a wait that sleeps."""
+"""Engines as a backend: inputs into a slot's memory, one recorded graph a call, and a wait that sleeps.
+
+infer   upload, engine, download                  one after the other: the picture is as new as it can be
+begin   upload                                    on a second stream, while the engine is at an earlier picture
+                engine, download
+"""
 
 from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import prod
 from typing import Any
 
@@ -21,7 +26,7 @@ from edgeseg.runtime.backends.engine_memory import Shapes, Slot
 from edgeseg.runtime.backends.gpu import Gpu
 from edgeseg.runtime.notices import info
 
-# Two may be lent to whoever fills them; the last one always takes what lies elsewhere.
+# Two may be lent to whoever fills them, or be begun; the last one always takes what lies elsewhere.
 _LENT = 2
 
 
@@ -76,26 +81,26 @@ class EngineBackend(Backend):
 
     def infer(self, inputs: Arrays) -> dict[str, npt.NDArray[Any]]:
         """See `Backend.infer`."""
-        if self._loaded is None:
-            raise ModelError("the backend is closed", self.manifest.name, "Load the model again")
+        self._check_open()
         slot = self._slot_for(inputs.get("image"))
-        try:
-            placed = {name: on_device(value, self._gpu.stream) or value for name, value in inputs.items()}
-            check_inputs(placed, self._inputs)
-            self._check_sizes(placed)
-            foreign = {name: value for name, value in placed.items() if isinstance(value, DeviceArray)}
-            with self._gpu.bound():
-                for name, value in placed.items():
-                    if not isinstance(value, DeviceArray):
-                        slot.fill(name, value)
-                    elif value.stream is not None:
-                        self._gpu.wait_for(value.stream)
-                shapes = self._loaded.shapes({name: tuple(value.shape) for name, value in placed.items()})
-                self._run(self._loaded, slot, shapes, foreign)
-                self._gpu.wait()
-        finally:
-            self._free.append(slot)
-        return {name: slot.array(name, shapes[name]) for name in self.manifest.outputs}
+        assert slot is not None
+        return self._fetch(slot, self._start(slot, inputs, beside=False))
+
+    def begin(self, inputs: Arrays) -> Callable[[], dict[str, npt.NDArray[Any]]] | None:
+        """See `Backend.begin`: up to two calls, whose inputs lie on the host."""
+        self._check_open()
+        if any(on_device(value, self._gpu.stream) for value in inputs.values()):
+            return None
+        slot = self._slot_for(inputs.get("image"), spare=1)
+        if slot is None:
+            return None
+        shapes = self._start(slot, inputs, beside=True)
+
+        def outputs() -> dict[str, npt.NDArray[Any]]:
+            self._check_open()
+            return self._fetch(slot, shapes)
+
+        return outputs
 
     def borrow_input(self) -> npt.NDArray[np.uint8] | None:
         """See `Backend.borrow_input`: pinned memory, on an integrated GPU the very bytes that the engine reads."""
@@ -106,8 +111,14 @@ class EngineBackend(Backend):
     def close(self) -> None:
         """See `Backend.close`."""
         if self._loaded is not None:
+            with self._gpu.bound():
+                self._gpu.wait()  # for what was begun and never fetched
             self._release()
             self._gpu.close()
+
+    def _check_open(self) -> None:
+        if self._loaded is None:
+            raise ModelError("the backend is closed", self.manifest.name, "Load the model again")
 
     def _release(self) -> None:
         with self._gpu.bound():
@@ -129,41 +140,89 @@ class EngineBackend(Backend):
                 todo = f"Give at most {most[0]} pictures, or build with a larger --max-batch"
                 raise ModelError("the engine was not built for this size", f"{name} {list(value.shape)}", todo)
 
-    def _slot_for(self, image: Any) -> Slot:
-        """The slot in which the picture lies already, or a free one."""
+    def _slot_for(self, image: Any, spare: int = 0) -> Slot | None:
+        """The slot in which the picture lies already, or a free one; None where only `spare` of those are left."""
         with self._taking:
             for slot in self._slots:
-                if isinstance(image, np.ndarray) and slot.owns(image, "image"):
+                if isinstance(image, np.ndarray) and not slot.busy and slot.owns(image, "image"):
                     if slot in self._free:  # given for a second call
                         self._free.remove(slot)
                     return slot
-            return self._free.popleft()
+            return self._free.popleft() if len(self._free) > spare else None
 
-    def _run(self, loaded: LoadedEngine, slot: Slot, shapes: Shapes, foreign: Mapping[str, DeviceArray]) -> None:
+    def _start(self, slot: Slot, inputs: Arrays, beside: bool) -> Shapes:
+        """Queue a call in a slot; the shapes of all tensors in it. After an error the slot is free again."""
+        assert self._loaded is not None
+        try:
+            placed = {name: on_device(value, self._gpu.stream) or value for name, value in inputs.items()}
+            check_inputs(placed, self._inputs)
+            self._check_sizes(placed)
+            foreign = {name: value for name, value in placed.items() if isinstance(value, DeviceArray)}
+            with self._gpu.bound():
+                for name, value in placed.items():
+                    if not isinstance(value, DeviceArray):
+                        slot.fill(name, value)
+                    elif value.stream is not None:
+                        self._gpu.wait_for(value.stream)
+                shapes = self._loaded.shapes({name: tuple(value.shape) for name, value in placed.items()})
+                self._run(self._loaded, slot, shapes, foreign, beside)
+                slot.mark, slot.busy = self._gpu.mark(slot.mark), True
+        except BaseException:
+            self._free.append(slot)
+            raise
+        return shapes
+
+    def _fetch(self, slot: Slot, shapes: Shapes) -> dict[str, npt.NDArray[Any]]:
+        """Wait for what was queued in a slot, and free it."""
+        try:
+            with self._gpu.bound():
+                self._gpu.wait(slot.mark)
+        finally:
+            slot.busy = False
+            self._free.append(slot)
+        return {name: slot.array(name, shapes[name]) for name in self.manifest.outputs}
+
+    def _run(
+        self, loaded: LoadedEngine, slot: Slot, shapes: Shapes, foreign: Mapping[str, DeviceArray], beside: bool
+    ) -> None:
         """Queue one call: as the slot's graph, which is recorded at its second run, or plainly."""
-        slot.runs += 1
+        sizes = {name: prod(shapes[name]) * tensor.dtype.itemsize for name, tensor in self._tensors.items()}
+        # An integrated GPU uploads nothing, so its calls are all of one kind.
+        inside = not beside or self._gpu.integrated
+        if not inside:
+            slot.upload({name: sizes[name] for name in self._inputs}, beside=True)
+            self._gpu.wait_for_uploads()
+        slot.runs[inside] += 1
         # The first run of a context allocates, which cannot be recorded; another one's addresses are not the graph's.
-        if self._records and slot.runs > 1 and not foreign:
-            if slot.graph is None:
-                self._record(loaded, slot, shapes)
-            if slot.graph is not None:
-                self._gpu.launch(slot.graph)
+        if self._records and slot.runs[inside] > 1 and not foreign:
+            if inside not in slot.graphs:
+                self._record(loaded, slot, sizes, inside)
+            if inside in slot.graphs:
+                self._gpu.launch(slot.graphs[inside])
                 return
-        self._queue(loaded, slot, shapes, foreign)
+        self._queue(loaded, slot, sizes, foreign, inside)
 
-    def _record(self, loaded: LoadedEngine, slot: Slot, shapes: Shapes) -> None:
+    def _record(self, loaded: LoadedEngine, slot: Slot, sizes: Mapping[str, int], inside: bool) -> None:
         try:
             self._gpu.begin_capture()
             try:
-                self._queue(loaded, slot, shapes, {})
+                self._queue(loaded, slot, sizes, {}, inside)
             finally:
-                slot.graph = self._gpu.end_capture()
+                graph = self._gpu.end_capture()
+            slot.graphs[inside] = graph
         except Exception as error:  # whatever the driver or the library has against it: it runs without
-            slot.graph, self._records = None, False
+            self._records = False
             info(f"{self.name} runs without CUDA graphs: {error}")
 
-    def _queue(self, loaded: LoadedEngine, slot: Slot, shapes: Shapes, foreign: Mapping[str, DeviceArray]) -> None:
-        sizes = {name: prod(shapes[name]) * tensor.dtype.itemsize for name, tensor in self._tensors.items()}
-        slot.upload({name: sizes[name] for name in self._inputs if name not in foreign})
+    def _queue(
+        self,
+        loaded: LoadedEngine,
+        slot: Slot,
+        sizes: Mapping[str, int],
+        foreign: Mapping[str, DeviceArray],
+        inside: bool,
+    ) -> None:
+        if inside:
+            slot.upload({name: sizes[name] for name in self._inputs if name not in foreign})
         loaded.enqueue({n: foreign[n].address if n in foreign else slot.address(n) for n in self._tensors})
         slot.download({name: size for name, size in sizes.items() if name not in self._inputs})

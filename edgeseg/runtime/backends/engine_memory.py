@@ -47,14 +47,18 @@ class Slot:
     """Memory for one call. Made and used while the GPU is bound.
 
     Attributes:
-        graph: the recorded call, once there is one.
-        runs: calls so far.
+        graphs: the recorded calls, once there are any: True for those with the upload in them, False for those without.
+        runs: calls so far, by the same.
+        busy: begun and not fetched yet.
+        mark: in the stream, behind what is to be waited for.
     """
 
     def __init__(self, gpu: Gpu, tensors: Mapping[str, Tensor]) -> None:
         self._gpu, self._tensors = gpu, tensors
-        self.graph: Any = None
-        self.runs = 0
+        self.graphs: dict[bool, Any] = {}
+        self.runs = {True: 0, False: 0}
+        self.busy = False
+        self.mark: Any = None
         self._host: dict[str, HostMemory] = {}
         self._device: dict[str, int] = {}
         try:
@@ -84,11 +88,15 @@ class Slot:
         if not self.owns(array, name):
             self.array(name, array.shape)[:] = array
 
-    def upload(self, names: Mapping[str, int]) -> None:
-        """Queue the copies of inputs to the device; bytes by name. None on an integrated GPU."""
+    def upload(self, names: Mapping[str, int], beside: bool = False) -> None:
+        """Queue the copies of inputs to the device; bytes by name. None on an integrated GPU.
+
+        With `beside` they run while the engine still works on another slot.
+        """
+        copy = self._gpu.upload_beside if beside else self._gpu.upload
         for name, size in names.items():
             if name in self._device:
-                self._gpu.upload(self._device[name], self._host[name].array[:size])
+                copy(self._device[name], self._host[name].array[:size])
 
     def download(self, names: Mapping[str, int]) -> None:
         """Queue the copies of outputs to the host; bytes by name."""
@@ -104,3 +112,5 @@ class Slot:
             memory.free()
         self._device.clear()
         self._host.clear()
+        self.graphs.clear()
+        self.mark = None

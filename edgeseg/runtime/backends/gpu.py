@@ -1,4 +1,7 @@
-"""The GPU as engines need it: memory, one stream, graphs. Two packages provide it: cuda-python and pycuda.
+"""The GPU as engines need it: memory, two streams, graphs. Two packages provide it: cuda-python and pycuda.
+
+The stream is where engines run. Beside it runs a second one that only uploads: the next picture's bytes may travel
+while the engine still reads this one's.
 
 Both work in CUDA's primary context of a device, which TensorRT uses as well, so their addresses and streams fit it.
 """
@@ -43,7 +46,7 @@ class HostMemory:
 
 
 class Gpu(Protocol):
-    """One device with one stream of its own. What takes addresses must be called inside `bound()`.
+    """One device with streams of its own. What takes addresses must be called inside `bound()`.
 
     Attributes:
         provider: package that stands behind it.
@@ -78,11 +81,20 @@ class Gpu(Protocol):
     def upload(self, address: int, source: Bytes) -> None:
         """Queue a copy to the device; `source` is pinned and stays as it is until `wait`."""
 
+    def upload_beside(self, address: int, source: Bytes) -> None:
+        """As `upload`, at once, beside what the stream does: nothing there may read or write that place meanwhile."""
+
+    def wait_for_uploads(self) -> None:
+        """What is queued next runs after all that `upload_beside` was given by now."""
+
     def download(self, target: Bytes, address: int) -> None:
         """Queue a copy from the device; `target` is pinned and is there after `wait`."""
 
-    def wait(self) -> None:
-        """Return when all that was queued is done; the thread sleeps meanwhile, it does not spin."""
+    def mark(self, before: Any = None) -> Any:
+        """A mark behind all that is queued by now, for `wait`. One that is not needed any more, `before`, is moved."""
+
+    def wait(self, mark: Any = None) -> None:
+        """Return when all that was queued, or what stands before a mark, is done; the thread sleeps meanwhile."""
 
     def wait_for(self, stream: int) -> None:
         """What is queued next runs after all that another stream holds by now."""
@@ -97,7 +109,7 @@ class Gpu(Protocol):
         """Queue a whole graph."""
 
     def close(self) -> None:
-        """Give back graphs, stream and context; may be called again."""
+        """Give back graphs, marks, streams and context; may be called again."""
 
 
 def gpu_count() -> int:

@@ -35,11 +35,13 @@ class CudaPythonGpu(Gpu):
         self.integrated = bool(self._attribute(wanted.CU_DEVICE_ATTRIBUTE_INTEGRATED))
         self._context = self._call("cuDevicePrimaryCtxRetain", self._device)
         self._graphs: list[Any] = []
-        flags = driver.CUevent_flags.CU_EVENT_BLOCKING_SYNC.value | driver.CUevent_flags.CU_EVENT_DISABLE_TIMING.value
+        self._events: list[Any] = []
         with self.bound():
-            # Its own stream, which does not wait for the default one: others may be busy there.
-            self._stream = self._call("cuStreamCreate", driver.CUstream_flags.CU_STREAM_NON_BLOCKING.value)
-            self._event = self._call("cuEventCreate", flags)
+            # Its own streams, which do not wait for the default one: others may be busy there.
+            self._stream, self._uploads = (
+                self._call("cuStreamCreate", driver.CUstream_flags.CU_STREAM_NON_BLOCKING.value) for _ in range(2)
+            )
+            self._event, self._uploaded = self._new_event(), self._new_event()
         self.stream = int(self._stream)
 
     @contextlib.contextmanager
@@ -71,14 +73,28 @@ class CudaPythonGpu(Gpu):
         """See `Gpu.upload`."""
         self._call("cuMemcpyHtoDAsync", address, source.ctypes.data, source.nbytes, self._stream)
 
+    def upload_beside(self, address: int, source: Bytes) -> None:
+        """See `Gpu.upload_beside`."""
+        self._call("cuMemcpyHtoDAsync", address, source.ctypes.data, source.nbytes, self._uploads)
+
+    def wait_for_uploads(self) -> None:
+        """See `Gpu.wait_for_uploads`."""
+        self._call("cuEventRecord", self._uploaded, self._uploads)
+        self._call("cuStreamWaitEvent", self._stream, self._uploaded, 0)
+
     def download(self, target: Bytes, address: int) -> None:
         """See `Gpu.download`."""
         self._call("cuMemcpyDtoHAsync", target.ctypes.data, address, target.nbytes, self._stream)
 
-    def wait(self) -> None:
+    def mark(self, before: Any = None) -> Any:
+        """See `Gpu.mark`."""
+        event = self._new_event() if before is None else before
+        self._call("cuEventRecord", event, self._stream)
+        return event
+
+    def wait(self, mark: Any = None) -> None:
         """See `Gpu.wait`."""
-        self._call("cuEventRecord", self._event, self._stream)
-        self._call("cuEventSynchronize", self._event)
+        self._call("cuEventSynchronize", self.mark(self._event) if mark is None else mark)
 
     def wait_for(self, stream: int) -> None:
         """See `Gpu.wait_for`."""
@@ -115,10 +131,19 @@ class CudaPythonGpu(Gpu):
         with self.bound():
             for graph in self._graphs:
                 self._call("cuGraphExecDestroy", graph)
-            self._call("cuEventDestroy", self._event)
-            self._call("cuStreamDestroy", self._stream)
+            for event in self._events:
+                self._call("cuEventDestroy", event)
+            for stream in (self._uploads, self._stream):
+                self._call("cuStreamDestroy", stream)
         self._call("cuDevicePrimaryCtxRelease", self._device)
         self._context = None
+
+    def _new_event(self) -> Any:
+        """One that is waited for asleep; destroyed at the end."""
+        flags = self._cuda.CUevent_flags
+        wanted = flags.CU_EVENT_BLOCKING_SYNC.value | flags.CU_EVENT_DISABLE_TIMING.value
+        self._events.append(self._call("cuEventCreate", wanted))
+        return self._events[-1]
 
     def _attribute(self, which: Any) -> int:
         return int(self._call("cuDeviceGetAttribute", which, self._device))

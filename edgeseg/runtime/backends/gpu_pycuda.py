@@ -30,8 +30,9 @@ class PyCudaGpu(Gpu):
         self._context: Any = device.retain_primary_context()
         self._allocated: dict[int, Any] = {}
         with self.bound():
-            self._stream = driver.Stream()
-            self._event = driver.Event(driver.event_flags.BLOCKING_SYNC | driver.event_flags.DISABLE_TIMING)
+            self._stream, self._uploads = driver.Stream(), driver.Stream()
+            self._events: list[Any] = []
+            self._event, self._uploaded = self._new_event(), self._new_event()
         self.stream = int(self._stream.handle)
 
     @contextlib.contextmanager
@@ -70,14 +71,28 @@ class PyCudaGpu(Gpu):
         """See `Gpu.upload`."""
         self._cuda.memcpy_htod_async(address, source, self._stream)
 
+    def upload_beside(self, address: int, source: Bytes) -> None:
+        """See `Gpu.upload_beside`."""
+        self._cuda.memcpy_htod_async(address, source, self._uploads)
+
+    def wait_for_uploads(self) -> None:
+        """See `Gpu.wait_for_uploads`."""
+        self._uploaded.record(self._uploads)
+        self._stream.wait_for_event(self._uploaded)
+
     def download(self, target: Bytes, address: int) -> None:
         """See `Gpu.download`."""
         self._cuda.memcpy_dtoh_async(target, address, self._stream)
 
-    def wait(self) -> None:
+    def mark(self, before: Any = None) -> Any:
+        """See `Gpu.mark`."""
+        event = self._new_event() if before is None else before
+        event.record(self._stream)
+        return event
+
+    def wait(self, mark: Any = None) -> None:
         """See `Gpu.wait`."""
-        self._event.record(self._stream)
-        self._event.synchronize()
+        (self.mark(self._event) if mark is None else mark).synchronize()
 
     def wait_for(self, stream: int) -> None:
         """See `Gpu.wait_for`; it takes no handle of another's stream, so all of them are waited for."""
@@ -101,6 +116,12 @@ class PyCudaGpu(Gpu):
             return
         with self.bound():
             # Destroyed by their last reference, which must go while the context is bound.
-            del self._event, self._stream
+            self._events.clear()
+            del self._event, self._uploaded, self._uploads, self._stream
         self._context.detach()
         self._context = None
+
+    def _new_event(self) -> Any:
+        flags = self._cuda.event_flags
+        self._events.append(self._cuda.Event(flags.BLOCKING_SYNC | flags.DISABLE_TIMING))
+        return self._events[-1]

@@ -1,0 +1,177 @@
+"""Where the time of a model goes: int8 on OpenVINO beside fp32 on ONNX Runtime, layer by layer.
+
+    python benchmarks/layer_times.py [--model person] [--json benchmarks/results/layer_times.json]
+
+Both run in turn on the same picture, each with the threads that the runtime gives it, and each with its own profiler.
+Both fuse what stands behind a convolution into it, so that a row is a convolution of the file with its activation; what
+only one of them executes, layouts and conversions above all, has a row of its own. A profiler costs time itself,
+so `whole_ms` is measured without one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from common import keep_two_cores, tell
+
+from edgeseg.cli.output import table, write_json
+from edgeseg.machine import describe
+from edgeseg.runtime.backends.base import default_threads, first_inputs
+from edgeseg.runtime.backends.model_file import read_model_file
+from edgeseg.runtime.zoo import find_model
+
+Inputs = Mapping[str, npt.NDArray[Any]]
+# Of what OpenVINO adds, or ONNX Runtime: layouts and conversions between layers.
+MOVES = ("Reorder", "Convert", "ReorderInput", "ReorderOutput", "Subgraph", "QuantizeLinear", "DequantizeLinear")
+
+
+def main() -> None:
+    """Profile, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="person", metavar="NAME")
+    parser.add_argument("--calls", type=int, default=100)
+    parser.add_argument("--json", default=str(Path(__file__).parent / "results" / "layer_times.json"))
+    args = parser.parse_args()
+    cores = keep_two_cores()
+    files = find_model(args.model).files
+    manifest = read_model_file(files["fp32"]).manifest
+    image = np.random.default_rng(0).integers(0, 256, (1, manifest.height, manifest.width, 3), np.uint8)
+    inputs = first_inputs(manifest, image)
+    tell(f"{args.model}: {args.calls} calls each")
+    with tempfile.TemporaryDirectory() as folder:
+        fp32, whole_fp32 = on_onnxruntime(files["fp32"], inputs, args.calls, Path(folder))
+    int8, whole_int8 = on_openvino(files["int8"], inputs, args.calls)
+    rows = side_by_side(fp32, int8, layer_names(files["fp32"]))
+    body = {
+        "command": f"python benchmarks/layer_times.py --model {args.model}",
+        "model": args.model,
+        "calls": args.calls,
+        "cores_used": cores,
+        "whole_ms": {"onnxruntime_fp32": whole_fp32, "openvino_int8": whole_int8, "ratio": whole_fp32 / whole_int8},
+        "layers": rows,
+        "machine": describe(),
+    }
+    write_json(body, args.json)
+    listed = [[row["layer"], row["operator"], row["onnxruntime_fp32_ms"], row["openvino_int8_ms"]] for row in rows[:30]]
+    print(table(["layer", "operator", "fp32, ONNX Runtime, ms", "int8, OpenVINO, ms"], listed))
+    print(f"whole: {whole_fp32:.2f} ms and {whole_int8:.2f} ms, {whole_fp32 / whole_int8:.2f} times as fast")
+
+
+def on_onnxruntime(path: Path, inputs: Inputs, calls: int, folder: Path) -> tuple[dict[str, tuple[str, float]], float]:
+    """(node -> (operator, median ms), median ms of a whole call without the profiler)."""
+    import onnxruntime
+
+    def session(prefix: str | None) -> Any:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads, options.log_severity_level = default_threads(), 3
+        if prefix:
+            options.enable_profiling, options.profile_file_prefix = True, prefix
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+    plain, profiled = session(None), session(str(folder / "ort"))
+    whole = median_ms(lambda: plain.run(None, dict(inputs)), calls)
+    for _ in range(calls):
+        profiled.run(None, dict(inputs))
+    events = json.loads(Path(profiled.end_profiling()).read_text(encoding="utf-8"))
+    spent: dict[str, list[float]] = {}
+    kinds: dict[str, str] = {}
+    for event in events:
+        name = str(event.get("name", ""))
+        if event.get("cat") == "Node" and name.endswith("_kernel_time"):
+            node = name.removesuffix("_kernel_time")
+            spent.setdefault(node, []).append(event["dur"] / 1e3)
+            kinds[node] = str(event["args"].get("op_name", ""))
+    return {node: (kinds[node], statistics.median(values)) for node, values in spent.items()}, whole
+
+
+def on_openvino(path: Path, inputs: Inputs, calls: int) -> tuple[dict[tuple[str, ...], tuple[str, float]], float]:
+    """The same; each executed layer by the original nodes in it."""
+    import openvino
+    from onnx import load
+    from onnx.inliner import inline_local_functions
+
+    core: Any = openvino.Core()
+    model = core.read_model(inline_local_functions(load(path)).SerializeToString())
+    threads = {"INFERENCE_NUM_THREADS": default_threads()}
+
+    def request(profiled: bool) -> Any:
+        return core.compile_model(model, "CPU", threads | {"PERF_COUNT": profiled}).create_infer_request()
+
+    plain, profiled = request(False), request(True)
+    whole = median_ms(lambda: plain.infer(dict(inputs)), calls)
+    spent: dict[str, list[float]] = {}
+    kinds: dict[str, str] = {}
+    for _ in range(calls):
+        profiled.infer(dict(inputs))
+        for item in profiled.get_profiling_info():
+            if item.status == type(item).Status.EXECUTED:
+                spent.setdefault(item.node_name, []).append(item.real_time.total_seconds() * 1e3)
+                kinds[item.node_name] = f"{item.node_type} {item.exec_type}"
+    nodes = profiled.get_compiled_model().get_runtime_model().get_ops()
+    inside = {node.get_friendly_name(): originals(node) for node in nodes}
+    return {inside.get(name) or (name,): (kinds[name], statistics.median(own)) for name, own in spent.items()}, whole
+
+
+def originals(node: Any) -> tuple[str, ...]:
+    """Names of the nodes that were fused into one that OpenVINO executes."""
+    info = node.get_rt_info()
+    names = str(info["originalLayersNames"].astype(str)) if "originalLayersNames" in info else ""
+    return tuple(name for name in names.split(",") if name)
+
+
+def median_ms(call: Callable[[], Any], calls: int) -> float:
+    """Median time of a call, after a tenth as many to warm up."""
+    for _ in range(max(1, calls // 10)):
+        call()
+    spans = []
+    for _ in range(calls):
+        started = time.perf_counter()
+        call()
+        spans.append((time.perf_counter() - started) * 1e3)
+    return statistics.median(spans)
+
+
+def layer_names(path: Path) -> dict[str, str]:
+    """For each activation behind a convolution the name of that convolution."""
+    from onnx import load
+
+    graph = load(path).graph
+    made = {name: node for node in graph.node for name in node.output}
+    behind = {node.name: made.get(node.input[0]) for node in graph.node if node.op_type in ("Clip", "Relu")}
+    return {name: node.name for name, node in behind.items() if node is not None and node.op_type == "Conv"}
+
+
+def side_by_side(
+    fp32: Mapping[str, tuple[str, float]], int8: Mapping[tuple[str, ...], tuple[str, float]], layers: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    """A row a layer, the slowest first; None where a runtime has no such layer."""
+    rows: dict[str, dict[str, Any]] = {}
+
+    def add(name: str, column: str, kind: str, spent: float) -> None:
+        name = name.removesuffix("_nchwc").removesuffix("/WithoutBiases")
+        name = layers.get(name, name)
+        nothing = {"onnxruntime_fp32_ms": None, "openvino_int8_ms": None}
+        row = rows.setdefault(name, {"layer": name, "operator": kind, **nothing, "moves_only": True})
+        row[column] = (row[column] or 0.0) + spent
+        row["moves_only"] = row["moves_only"] and kind.split()[0] in MOVES
+
+    for name, (kind, spent) in fp32.items():
+        add(name, "onnxruntime_fp32_ms", kind, spent)
+    for names, (kind, spent) in int8.items():
+        # Of what was fused the convolution counts.
+        stripped = [name.removesuffix("/WithoutBiases") for name in names]
+        add(next((name for name in stripped if name in layers.values()), stripped[0]), "openvino_int8_ms", kind, spent)
+    return sorted(rows.values(), key=lambda row: -((row["openvino_int8_ms"] or 0) + (row["onnxruntime_fp32_ms"] or 0)))
+
+
+if __name__ == "__main__":
+    main()
