@@ -1,5 +1,4 @@
-"""From a finished run to the models that ship: equalize, export at each size, choose the threshold on the recipe's
-validation sets, calibrate on training pictures, quantize.
+"""From a finished run to the models that ship: equalize, export at each size, calibrate on training pictures, quantize.
 
     python recipes/ship.py runs/person/last.pt --data ../shared
 
@@ -25,19 +24,14 @@ import yaml
 
 from edgeseg.calib.calibrate import calibrate
 from edgeseg.calib.frames import FrameSet
-from edgeseg.config import from_mapping
 from edgeseg.data.pool import Pool, SetConfig
 from edgeseg.errors import EdgeSegError, InputError
 from edgeseg.export.equalize import equalize
 from edgeseg.export.from_checkpoint import load_for_export
 from edgeseg.export.quantize import quantize
 from edgeseg.export.to_onnx import export_onnx
-from edgeseg.manifest import Manifest
-from edgeseg.metrics import confusion_matrix, foreground_iou
 from edgeseg.models.encoders.efficientnet_lite import EfficientNetLite0
 from edgeseg.models.unet_lite import UNetLite
-from edgeseg.runtime.postprocess import threshold_byte
-from edgeseg.runtime.segmenter import open_segmenter
 from edgeseg.train.start import normalize
 
 RECIPES = Path(__file__).resolve().parent
@@ -45,8 +39,6 @@ ZOO = RECIPES.parent / "edgeseg" / "zoo"
 FRAMES_A_SET = 64
 # Pictures that channels are equalized on, out of those.
 EQUALIZED_ON = 64
-THRESHOLDS = (0.3, 0.35, 0.4, 0.45, 0.5)
-AS_GOOD = 0.0005
 
 
 def main() -> int:
@@ -54,7 +46,6 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--data", type=Path, required=True, help="the folder that the .about.yaml's paths start from")
-    parser.add_argument("--recipe-data", type=Path, help="the folder that the recipe's paths start from (as --data)")
     parser.add_argument("--method", default="mse", help="how ranges are chosen")
     args = parser.parse_args()
     try:
@@ -67,7 +58,7 @@ def main() -> int:
             # Before the first file of the zoo is written.
             commit = revision()
             for name, (height, width) in about["ships"].items():
-                ship(args.checkpoint, name, (height, width), frames, args.recipe_data or args.data, args.method, commit)
+                ship(args.checkpoint, name, (height, width), frames, args.method, commit)
     except EdgeSegError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
@@ -94,9 +85,7 @@ def link_pictures(data: Path, sets: list[str], folder: Path) -> None:
             (folder / f"{Path(path).name}-{sample.image.name}").symlink_to(sample.image.resolve())
 
 
-def ship(
-    checkpoint: Path, name: str, size: tuple[int, int], frames: Path, data: Path, method: str, commit: str = ""
-) -> None:
+def ship(checkpoint: Path, name: str, size: tuple[int, int], frames: Path, method: str, commit: str = "") -> None:
     """Export, calibrate and quantize one model into its folder of the zoo."""
     folder = ZOO / name
     folder.mkdir(parents=True, exist_ok=True)
@@ -108,41 +97,13 @@ def ship(
     origin = dict(manifest.origin) | {"revision": commit or revision()}
     manifest = dataclasses.replace(manifest, name=name, origin=origin)
     report = export_onnx(network, manifest, folder / "model.onnx")
-    if manifest.two_class:
-        manifest = dataclasses.replace(manifest, threshold=choose_threshold(folder / "model.onnx", manifest, data))
-        report = export_onnx(network, manifest, folder / "model.onnx")
     ranges = calibrate(folder / "model.onnx", FrameSet(frames, count=None), method)
     # Biases are not corrected: on the validation sets that lost more than it gave after training on rounded values.
     made = quantize(folder / "model.onnx", ranges, folder / "model.int8.onnx")
     log = checkpoint.with_name("log.jsonl")
     if log.is_file():
         shutil.copyfile(log, folder / "training.jsonl")
-    print(
-        f"{name}: against torch {report.label_agreement:.3%} of the labels agree; {len(made.int8)} nodes in int8; "
-        f"threshold {manifest.threshold:g}"
-    )
-
-
-def choose_threshold(model: Path, manifest: Manifest, data: Path) -> float:
-    """The lowest threshold that the validation sets call as good as the best one: what is small or far is found sooner.
-
-    As good: the mean of the sets' mean IoU over pictures is lower by at most 0.05 points.
-    """
-    ious = np.zeros(len(THRESHOLDS))
-    sets = manifest.origin["recipe"].get("val", ())
-    with open_segmenter(model, "onnxruntime") as segmenter:
-        for body in sets:
-            pool = Pool(data, from_mapping(SetConfig, dict(body), "val"), classes=2, cache=False)
-            of_set = np.zeros(len(THRESHOLDS))
-            for image, truth in (pool[index] for index in range(len(pool))):
-                probability = segmenter(image).probability
-                assert probability is not None
-                for place, threshold in enumerate(THRESHOLDS):
-                    found = (probability >= threshold_byte(threshold)).astype(np.uint8)
-                    of_set[place] += foreground_iou(confusion_matrix(truth, found, 2)) / len(pool)
-            ious += of_set / len(sets)
-    print("threshold and mean IoU on val:", ", ".join(f"{t:g} {i:.4f}" for t, i in zip(THRESHOLDS, ious, strict=True)))
-    return next(t for t, iou in zip(THRESHOLDS, ious, strict=True) if iou >= ious.max() - AS_GOOD) if sets else 0.5
+    print(f"{name}: against torch {report.label_agreement:.3%} of the labels agree; {len(made.int8)} nodes in int8")
 
 
 def revision() -> str:
