@@ -14,7 +14,7 @@ import numpy.typing as npt
 from edgeseg.runtime.geometry import Geometry
 from edgeseg.runtime.motion import Gray, gray_of
 from edgeseg.runtime.segmenter import Segmenter
-from edgeseg.runtime.temporal import Memory
+from edgeseg.runtime.temporal import Memory, Smoother
 from edgeseg.runtime.tiling import Tiling
 from edgeseg.types import Frame
 
@@ -44,6 +44,14 @@ class Inferred:
     inference_ms: float
     alone_ms: float
     gray: Gray | None
+
+    def smoothed(self, smoother: Smoother | None) -> dict[str, npt.NDArray[Any]]:
+        """The outputs, the probability smoothed over time where there is a smoother."""
+        if smoother is None:
+            return self.outputs
+        # Another frame size moves everything in a letterboxed map; and who knows what happened while a source was away.
+        stretch = (self.geometry, self.frame.session)
+        return {"probability": smoother(self.outputs["probability"], self.gray, stretch)}
 
 
 # Of a frame that the backend is still at: waits for its outputs.

@@ -3,8 +3,7 @@
     capture ──hand-over──> preprocess + backend ──one slot──> postprocess + sinks
 
 The first hand-over is a `Mailbox` for live sources (the newest frame wins) and a `Waiting` for everything else (every
-frame, in order). A frame is taken only when there is room for its result, so that frames grow old in the mailbox, where
-they are replaced, and not behind it.
+frame, in order). A frame is taken only when there is room for its result, so that frames grow old in the mailbox.
 
 Where every frame comes out, and none is late for another, the second thread works one frame ahead of a backend that can
 do so (`Backend.begin`): the next frame is made small and uploaded while the engine is at the one before.
@@ -15,9 +14,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
-
-import numpy.typing as npt
+from typing import TYPE_CHECKING
 
 from edgeseg.errors import UsageError, nearest
 from edgeseg.runtime import notices
@@ -80,9 +77,9 @@ class Pipeline:
             raise UsageError("unknown policy", policy, nearest(policy, POLICIES))
         if smoother is not None:
             check_smoothing(smoother, segmenter.manifest)
-        if smoother is not None and source.unrelated:
-            notices.warn(f"no smoothing: the pictures of {source.name} have nothing to do with each other")
-            smoother = None
+            if source.unrelated:
+                notices.warn(f"no smoothing: the pictures of {source.name} have nothing to do with each other")
+                smoother = None
         self.source, self.segmenter, self.stats = source, segmenter, stats or Stats()
         self._sinks: list[Sink] = list(sinks)
         self._smoother = smoother
@@ -248,23 +245,17 @@ class Pipeline:
             if frame is None:
                 return None
             taken_ns = time.monotonic_ns()
-            try:
+            with self.stats.failures_counted():
                 model, level = self._effort.choose(frame)
                 segmenter, smoothed = self._effort.segmenters[model], self._smoother is not None
                 inferred = infer_frame(frame, segmenter, self._memory, smoothed, self._ahead, model, level)
-            except BaseException:
-                self.stats.count("failed")
-                raise
         if self.source.live:
             self.stats.record(age_taken=(taken_ns - frame.captured_ns) / 1e6)
         return inferred
 
     def _finish(self, begun: Begun) -> None:
-        try:
+        with self.stats.failures_counted():
             inferred = begun()
-        except BaseException:
-            self.stats.count("failed")
-            raise
         self._inferred.put(inferred)
 
     def _end_infer(self) -> None:
@@ -273,11 +264,8 @@ class Pipeline:
 
     def _output(self) -> None:
         while (inferred := self._inferred.take()) is not None:
-            try:
+            with self.stats.failures_counted():
                 self._output_one(inferred)
-            except BaseException:
-                self.stats.count("failed")
-                raise
 
     def _end_output(self) -> None:
         self._inferred.close(discard=True)
@@ -291,7 +279,7 @@ class Pipeline:
         frame, spans = inferred.frame, {"preprocess": inferred.preprocess_ms, "inference": inferred.inference_ms}
         segmenter = self._effort.segmenters[inferred.model]
         started = time.perf_counter()
-        answer = segmenter.postprocess(self._smooth(inferred), inferred.geometry)
+        answer = segmenter.postprocess(inferred.smoothed(self._smoother), inferred.geometry)
         ended = time.perf_counter()
         spans["postprocess"] = (ended - started) * 1e3
         result = Result(*answer, frame, self.segmenter.classes, spans, inferred.model)
@@ -305,10 +293,3 @@ class Pipeline:
         self.stats.count("frames_out")
         if wants_stop(self._sinks):
             self.stop()
-
-    def _smooth(self, inferred: Inferred) -> dict[str, npt.NDArray[Any]]:
-        if self._smoother is None:
-            return inferred.outputs
-        # Another frame size moves everything in a letterboxed map; and who knows what happened while a source was away.
-        stretch = (inferred.geometry, inferred.frame.session)
-        return {"probability": self._smoother(inferred.outputs["probability"], inferred.gray, stretch)}

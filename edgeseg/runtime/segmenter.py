@@ -8,22 +8,22 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from edgeseg.errors import BackendError, EdgeSegError, ModelError, UsageError, nearest
-from edgeseg.manifest import PRECISIONS, PREVIOUS, Manifest
+from edgeseg.errors import EdgeSegError, ModelError, UsageError
+from edgeseg.manifest import PREVIOUS, Manifest
 from edgeseg.runtime.backends.base import first_inputs
 from edgeseg.runtime.batcher import Batcher
 from edgeseg.runtime.geometry import Geometry
+from edgeseg.runtime.loading import load_files, of_precision, runs_engines
 from edgeseg.runtime.postprocess import Answer, Postprocessor
 from edgeseg.runtime.postprocess_instances import InstancePostprocessor
 from edgeseg.runtime.preprocess import Preprocessor, as_bgr
 from edgeseg.runtime.tiling import Tiling
-from edgeseg.runtime.zoo import ModelFiles, find_model
+from edgeseg.runtime.zoo import find_model
 from edgeseg.types import ClassInfo, Frame, Image, Result
 
 if TYPE_CHECKING:
@@ -273,9 +273,9 @@ def open_segmenter(
     from edgeseg.runtime.backends.choice import choose
 
     found = find_model(model)
-    files = _of_precision(found, precision, _runs_engines(backend))
+    files = of_precision(found, precision, runs_engines(backend))
     choice = choose(files, None if backend == "auto" else [backend], device)
-    loaded = _load(files, choice, device, rebuild)
+    loaded = load_files(files, choice, device, rebuild)
     try:
         if batch == 1:
             return Segmenter(loaded, threshold, choice)
@@ -293,51 +293,3 @@ def manifest_of(model: str | os.PathLike[str]) -> Manifest:
     from edgeseg.runtime.backends.model_file import read_model_file
 
     return read_model_file(next(iter(find_model(model).files.values()))).manifest
-
-
-def _load(files: Mapping[str, Path], choice: Choice, device: str | None, rebuild: bool) -> Backend:
-    from edgeseg.runtime.backends import load_backend
-    from edgeseg.runtime.backends.engine_file import EngineMisfit
-
-    path = files[choice.precision]
-    try:
-        return load_backend(path, choice.backend, device, precision=choice.precision)
-    except EngineMisfit as error:
-        if not rebuild:
-            raise
-        from edgeseg.runtime.backends import engine_cache
-
-        engine_cache.rebuild(error.engine)
-        return load_backend(path, choice.backend, device)
-    except BackendError as error:
-        if not _runs_engines(choice.backend):
-            raise
-        from edgeseg.runtime.backends.choice import instead_of_engine
-
-        raise BackendError(error.cause, error.seen, instead_of_engine(files, device, error.todo)) from None
-
-
-def _runs_engines(backend: str) -> bool:
-    from edgeseg.runtime.backends import known
-
-    return backend in known() and known()[backend].engines
-
-
-def _of_precision(found: ModelFiles, precision: str, engines: bool) -> Mapping[str, Path]:
-    """The files to choose from, by precision; what runs engines builds fp16 from the fp32 file."""
-    if precision != "auto" and precision not in PRECISIONS:
-        raise UsageError("unknown precision", precision, nearest(precision, ("auto", *PRECISIONS)))
-    files = found.files
-    if not found.from_zoo:
-        from edgeseg.runtime.backends.model_file import read_model_file
-
-        path = files["file"]
-        files = {read_model_file(path).manifest.precision: path}
-    if precision == "auto":
-        return files
-    if engines and "fp32" in files:
-        files = {"fp16": files["fp32"], **files}
-    if precision not in files:
-        seen = f"{found.name} ({', '.join(files)})"
-        raise UsageError(f"the model is not there in {precision}", seen, "Choose one of those")
-    return {precision: files[precision]}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import threading
 import time
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,15 @@ class Stats:
             if name == "frames_out":
                 self._last_ns = time.monotonic_ns()
                 self._first_ns = self._first_ns or self._last_ns
+
+    @contextlib.contextmanager
+    def failures_counted(self) -> Iterator[None]:
+        """Count a frame whose work ends in an error as `failed`."""
+        try:
+            yield
+        except BaseException:
+            self.count("failed")
+            raise
 
     def follow(self, name: str, hand_over: object, attribute: str = "dropped") -> None:
         """Add what `hand_over` drops, or counts under another name, to the count `name`, from now on."""
