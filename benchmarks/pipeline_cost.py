@@ -107,7 +107,8 @@ def measure_stages(model: str, clip: Path) -> dict[str, Any]:
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             sys.exit(done.stderr)
-        return {"clip": clip.name, "stats": json.loads(figures.read_text(encoding="utf-8"))}
+        # Where the clip lies is this machine's affair.
+        return {"clip": clip.name, "stats": json.loads(figures.read_text(encoding="utf-8")) | {"source": clip.name}}
 
 
 def summarise(throughput: dict[str, Any], freshness: list[dict[str, Any]], stages: dict[str, Any]) -> list[str]:
