@@ -44,16 +44,13 @@ def tilted(cut: Pair, angle: float) -> Pair:
 
 
 def place(
-    cut: Pair, feet: bool, squeeze: float, target: tuple[int, int], rng: np.random.Generator, smallest: float = 0.2
+    cut: Pair, feet: bool, squeeze: float, target: tuple[int, int], rng: np.random.Generator
 ) -> tuple[Image, np.ndarray, int, int]:
-    """Scale a cutout and choose where it stands: (picture, opacity float32 0..1, left, top).
-
-    Full figures (`feet`) are `smallest` to 1.1 times as high as the target, small ones as often as large ones.
-    """
+    """Scale a cutout and choose where it stands: (picture, opacity float32 0..1, left, top)."""
     import cv2
 
     image, area = cut
-    low, high = (smallest, 1.1) if feet else (0.35, 1.2)
+    low, high = (0.2, 1.1) if feet else (0.35, 1.2)
     height = max(16, round(target[0] * math.exp(rng.uniform(math.log(low), math.log(high)))))
     width = max(8, round(height * image.shape[1] / image.shape[0] * squeeze * rng.uniform(0.9, 1.1)))
     mode = cv2.INTER_AREA if height < image.shape[0] else cv2.INTER_LINEAR

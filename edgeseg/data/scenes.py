@@ -31,7 +31,6 @@ class Scenes:
         paste: people pasted onto a background or into another picture.
         empty: nobody in view.
         people: largest number of pasted people.
-        smallest: height of the smallest pasted full figures, as a share of the sample's.
         tilt_deg: standard deviation of the angle by which pasted full figures lean, degrees.
         decoy: probability that a scene also holds a person's outline filled with background.
         geometric, photometric: the paired transforms.
@@ -40,7 +39,6 @@ class Scenes:
     paste: float = 0.0
     empty: float = 0.0
     people: int = 4
-    smallest: float = 0.2
     tilt_deg: float = 0.0
     decoy: float = 0.3
     geometric: Geometric = field(default_factory=Geometric)
@@ -95,26 +93,19 @@ class SceneMaker:
         aspect = math.exp(rng.uniform(math.log(9 / 16), math.log(16 / 9)))
         squeeze = (target[1] / target[0]) / aspect
         assert self._cutout_shares is not None
-        small = self.config.smallest
         for _ in range(int(rng.integers(1, self.config.people + 1))):
             pool, (person, area) = self._draw(rng, self._cutout_shares)
             cut = cutout(person, area, rng)
             if cut is not None and pool.config.feet and self.config.tilt_deg:
                 cut = tilted(cut, rng.normal(0.0, self.config.tilt_deg))
             if cut is not None:
-                paste(image, mask, *place(cut, pool.config.feet, squeeze, target, rng, small), label=1, rng=rng)
+                paste(image, mask, *place(cut, pool.config.feet, squeeze, target, rng), label=1, rng=rng)
         if rng.random() < self.config.decoy:
             pool, (person, area) = self._draw(rng, self._cutout_shares)
             cut = cutout(person, area, rng)
             if cut is not None:
                 other, _ = self._background(rng, (cut[0].shape[0], cut[0].shape[1]))
-                paste(
-                    image,
-                    mask,
-                    *place((other, cut[1]), pool.config.feet, squeeze, target, rng, small),
-                    label=0,
-                    rng=rng,
-                )
+                paste(image, mask, *place((other, cut[1]), pool.config.feet, squeeze, target, rng), label=0, rng=rng)
         return image, mask
 
 

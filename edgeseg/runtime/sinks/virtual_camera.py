@@ -28,7 +28,7 @@ BT601 = 1  # V4L2_COLORSPACE_SMPTE170M, whose matrix cv2 converts with
 # A v4l2_format of a single plane: type, 4 bytes that align, then width, height, pixelformat, field, bytesperline,
 # sizeimage, colorspace, priv, flags, ycbcr_enc, quantization, xfer_func.
 S_FMT = Request(5, "=14I152x")
-TODO = (
+ADVICE = (
     "Make one with v4l2loopback (apt-get install v4l2loopback-dkms, then "
     "modprobe v4l2loopback exclusive_caps=1 card_label=edgeseg) and name it, /dev/video10 for example"
 )
@@ -58,7 +58,7 @@ class VirtualCamera:
         try:
             self._file: int | None = os.open(self._device, os.O_RDWR | os.O_CLOEXEC)
         except OSError as error:
-            todo = "Add your user to the group video" if error.errno == errno.EACCES else TODO
+            todo = "Add your user to the group video" if error.errno == errno.EACCES else ADVICE
             raise OutputError(f"cannot open {WHAT}", f"{self._device} ({error.strerror})", todo) from None
         try:
             self._check()
@@ -98,10 +98,10 @@ class VirtualCamera:
             _, card, _, _, capabilities, own = call(QUERYCAP, self._file, self._ioctl)
         except OSError as error:
             seen = f"{self._device} is no video device ({error.strerror})"
-            raise OutputError(f"cannot open {WHAT}", seen, TODO) from None
+            raise OutputError(f"cannot open {WHAT}", seen, ADVICE) from None
         if not (own if capabilities & DEVICE_CAPS else capabilities) & CAN_OUTPUT:
             name = card.partition(b"\0")[0].decode("utf-8", "replace")
-            raise OutputError(f"cannot open {WHAT}", f"{self._device} ({name}) takes no pictures", TODO)
+            raise OutputError(f"cannot open {WHAT}", f"{self._device} ({name}) takes no pictures", ADVICE)
 
     def _agree(self, file: int) -> None:
         """Tell the device what will come."""
