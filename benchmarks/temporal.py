@@ -216,7 +216,7 @@ def main() -> int:
     kept = {"model": args.model, "backend": args.backend, "precision": args.precision}
     limits = {"less_flicker_percent": 100 * LESS_FLICKER, "iou_change": -LESS_IOU}
     about = {**kept, "steady": STEADY, "limits": limits, "flicker_of_motion_percent": moved, "cuts": scenes(sequences)}
-    note = "The kind of method was settled by looking at both sequences, its numbers on the one alone that is named here."
+    note = "The kind of method was settled by looking at both sequences, its numbers on the one named here alone."
     write_result(args.out, {**about, "rows": rows, "choice": {"note": note, **chosen}})
     steady = rows[STEADY].values()
     kept_limits = all(
