@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,7 +29,7 @@ class Inferred:
         geometry: what undoes the resize.
         outputs: by name.
         preprocess_ms: milliseconds.
-        inference_ms: milliseconds, waits for other streams included.
+        inference_ms: milliseconds, waits for other streams included, not that for a frame before it.
         alone_ms: both without these waits.
         gray: luma of the model's input, for smoothing.
     """
@@ -83,15 +82,17 @@ def infer_frame(
     prepared = time.perf_counter()
     fetch = segmenter.begin(image) if ahead else None
 
-    def done(outputs: dict[str, npt.NDArray[Any]], gray: Gray | None, busy_ms: float = math.inf) -> Inferred:
-        preprocess_ms, inference_ms = (prepared - started) * 1e3, (time.perf_counter() - prepared) * 1e3
+    def done(outputs: dict[str, npt.NDArray[Any]], gray: Gray | None, ahead: bool = False) -> Inferred:
+        # Of a frame that was begun, its wait behind the one before is nobody's inference.
+        busy_ms, preprocess_ms = segmenter.busy_ms, (prepared - started) * 1e3
+        inference_ms = busy_ms if ahead else (time.perf_counter() - prepared) * 1e3
         alone_ms = preprocess_ms + min(busy_ms, inference_ms)
         return Inferred(frame, model, level, geometry, outputs, preprocess_ms, inference_ms, alone_ms, gray)
 
     # Here and not where it is needed: the input's memory is the backend's, which the next frame is written into.
     if fetch is not None:
         gray = gray_of(image) if smoothed else None
-        return lambda: done(fetch(), gray)
+        return lambda: done(fetch(), gray, ahead=True)
     if memory is None:
         outputs = segmenter.infer(image)
     elif not segmenter.manifest.memory:
@@ -100,5 +101,5 @@ def infer_frame(
     else:
         outputs = segmenter.infer(image, memory.recall(geometry, frame.session))
         memory.keep(outputs["probability"], geometry, frame.session)
-    inferred = done(outputs, None, segmenter.busy_ms)
+    inferred = done(outputs, None)
     return dataclasses.replace(inferred, gray=gray_of(image)) if smoothed else inferred

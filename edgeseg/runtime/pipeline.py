@@ -6,7 +6,7 @@ The first hand-over is a `Mailbox` for live sources (the newest frame wins) and 
 frame, in order). A frame is taken only when there is room for its result, so that frames grow old in the mailbox.
 
 Where every frame comes out, and none is late for another, the second thread works one frame ahead of a backend that can
-do so (`Backend.begin`): the next frame is made small and uploaded while the engine is at the one before.
+do so (`Backend.begin`): the next frame is made small, and uploaded, while the backend is at the one before.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from edgeseg.runtime import notices
 from edgeseg.runtime.effort import Effort
 from edgeseg.runtime.inferring import Begun, Inferred, infer_frame
 from edgeseg.runtime.mailbox import HandOver, Mailbox, Waiting
+from edgeseg.runtime.opencv_threads import one_opencv_thread
 from edgeseg.runtime.outbox import Outbox
 from edgeseg.runtime.segmenter import Segmenter
 from edgeseg.runtime.sinks.base import Sink, wants_stop
@@ -210,6 +211,10 @@ class Pipeline:
         # Before the first frame is captured, so that no frame waits for code to be loaded.
         self._effort.warm_up()
         self._warm.set()
+        with one_opencv_thread(self._ahead and self.segmenter.backend.shares_cores):
+            self._infer_all()
+
+    def _infer_all(self) -> None:
         begun: Begun | None = None
         try:
             while self._inferred.wait_for_room() and (begun or self._inbox.wait_for_item()):

@@ -68,7 +68,7 @@ class Segmenter:
             self._postprocess = Postprocessor(self.manifest, threshold)
         self._lock = threading.Lock()
         self._warm = self._closed = False
-        self._busy_ms = 0.0
+        self._busy_ms = self._fetched = 0.0
 
     @property
     def classes(self) -> tuple[ClassInfo, ...]:
@@ -157,13 +157,18 @@ class Segmenter:
             return None
         with self._lock:
             self._check_open()
+            begun = time.perf_counter()
             fetch = self.backend.begin(self._inputs(image, None))
         if fetch is None:
             return None
 
         def outputs() -> dict[str, npt.NDArray[Any]]:
             with self._lock:
-                return self._copied(fetch())
+                found = self._copied(fetch())
+                # The backend came to it when it was done with the one before.
+                now = time.perf_counter()
+                self._busy_ms, self._fetched = (now - max(begun, self._fetched)) * 1e3, now
+                return found
 
         return outputs
 

@@ -30,6 +30,7 @@ class ToyBackend:
 
     name = "toy"
     device = "CPU"
+    shares_cores = False
 
     def __init__(self, manifest: Manifest | None = None, takes_s: float = 0.0, fails_at: int | None = None) -> None:
         self.manifest = manifest or person_manifest()

@@ -27,7 +27,7 @@ NAMES = ("label_map", "probability")
 class Several:
     """Answers with the mean of each picture; takes `batch` of them. With memory, of picture and last answer."""
 
-    name, device = "several", "CPU"
+    name, device, shares_cores = "several", "CPU", False
 
     def __init__(self, batch: int, takes_s: float = 0.0, memory: bool = False) -> None:
         self.manifest = person_manifest(memory=memory)

@@ -32,12 +32,14 @@ class Backend(Protocol):
         device: what it runs on, in the backend's own words ("CPU").
         manifest: the model's contract.
         details: for reports: version of the runtime, threads, inference precision.
+        shares_cores: what it began runs on the cores that the caller's threads need meanwhile.
     """
 
     name: str
     device: str
     manifest: Manifest
     details: Mapping[str, Any]
+    shares_cores: bool = False
 
     def infer(self, inputs: Arrays) -> dict[str, npt.NDArray[Any]]:
         """Run the model once.

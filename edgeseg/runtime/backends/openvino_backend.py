@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from edgeseg.runtime.notices import warn
 # Part of a cached file's name: a new number when what `inline` makes of a model changes.
 _INLINED = "1"
 _KEPT = 32  # files in each cache folder
+_AHEAD = 2  # calls on their way: one runs, one waits behind it
 _DTYPES = {"u8": "uint8", "f32": "float32", "i32": "int32", "i64": "int64"}
 
 
@@ -67,26 +69,62 @@ class OpenVinoBackend(Backend):
         }
         self._inputs = _signature(compiled.inputs)
         check_signature(model, file.manifest, self._inputs, _signature(compiled.outputs))
+        self.shares_cores = self.device == "CPU"
         self._request: Any = compiled.create_infer_request()
+        self._spare: list[Any] = [compiled.create_infer_request() for _ in range(_AHEAD)]
+        self._begun: list[Any] = []
         # Views of the request's own memory, the same for every call: nothing is copied on the way out.
         self._outputs = {name: self._request.get_tensor(name).data for name in file.manifest.outputs}
 
     def infer(self, inputs: Arrays) -> dict[str, npt.NDArray[Any]]:
         """See `Backend.infer`."""
-        if self._request is None:
-            raise ModelError("the backend is closed", self.manifest.name, "Load the model again")
-        check_inputs(inputs, self._inputs)
-        # Held until the end: a tensor on shared memory keeps no reference to the array that owns it.
-        arrays = {name: as_input(array) for name, array in inputs.items()}
-        for name, array in arrays.items():
-            self._request.set_tensor(name, self._tensor(array, shared_memory=True))
+        self._check_open()
+        kept = self._hand_in(self._request, inputs)
         self._request.infer()
+        del kept
         return dict(self._outputs)
+
+    def begin(self, inputs: Arrays) -> Callable[[], dict[str, npt.NDArray[Any]]] | None:
+        """See `Backend.begin`: up to two calls."""
+        self._check_open()
+        if not self._spare:
+            return None
+        request = self._spare[-1]
+        kept = self._hand_in(request, inputs)
+        self._begun.append(self._spare.pop())
+        request.start_async()
+
+        def outputs() -> dict[str, npt.NDArray[Any]]:
+            nonlocal kept
+            self._check_open()
+            try:
+                request.wait()
+            finally:
+                kept = {}
+                self._begun.remove(request)
+                self._spare.append(request)
+            return {name: request.get_tensor(name).data for name in self.manifest.outputs}
+
+        return outputs
 
     def close(self) -> None:
         """See `Backend.close`."""
+        for request in self._begun:  # what was begun and never fetched
+            request.wait()
         self._request = None
-        self._outputs = {}
+        self._spare, self._begun, self._outputs = [], [], {}
+
+    def _check_open(self) -> None:
+        if self._request is None:
+            raise ModelError("the backend is closed", self.manifest.name, "Load the model again")
+
+    def _hand_in(self, request: Any, inputs: Arrays) -> dict[str, npt.NDArray[Any]]:
+        """What must be held until the call has ended: a tensor on shared memory keeps no reference to its array."""
+        check_inputs(inputs, self._inputs)
+        arrays = {name: as_input(array) for name, array in inputs.items()}
+        for name, array in arrays.items():
+            request.set_tensor(name, self._tensor(array, shared_memory=True))
+        return arrays
 
 
 @functools.cache
