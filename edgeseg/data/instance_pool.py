@@ -75,7 +75,7 @@ class InstanceMaker:
 
     def __init__(self, pools: Sequence[InstancePool], config: Scenes) -> None:
         self.pools, self.config = pools, config
-        _refuse(config, Scenes(), ("empty", "tilt_deg"), "scenes")
+        _refuse(config, Scenes(), ("empty", "tilt_deg", "occlude", "mix"), "scenes")
         _refuse(config.geometric, Geometric(), ("elastic",), "scenes.geometric")
         weights = np.array([pool.config.weight for pool in pools], np.float64)
         self._shares = weights / weights.sum()

@@ -15,10 +15,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from edgeseg.data.geometric import Geometric, random_field, random_matrix, warp
+from edgeseg.data.occluding import foam, occlude
 from edgeseg.data.pasting import cutout, paste, place, tilted
 from edgeseg.data.photometric import Photometric, change
 from edgeseg.data.pool import Pool
-from edgeseg.types import Image, LabelMap
+from edgeseg.types import IGNORE_INDEX, Image, LabelMap
 
 Pair = tuple[Image, LabelMap]
 
@@ -33,6 +34,9 @@ class Scenes:
         people: largest number of pasted people.
         tilt_deg: standard deviation of the angle by which pasted full figures lean, degrees.
         decoy: probability that a scene also holds a person's outline filled with background.
+        occlude: probability that something stands in front of the people of any sample.
+        mix: probability that half of the classes of a real picture are laid over another, where they are: ClassMix of
+            Olsson et al. 2021, which used it on guessed labels.
         geometric, photometric: the paired transforms.
     """
 
@@ -41,6 +45,8 @@ class Scenes:
     people: int = 4
     tilt_deg: float = 0.0
     decoy: float = 0.3
+    occlude: float = 0.0
+    mix: float = 0.0
     geometric: Geometric = field(default_factory=Geometric)
     photometric: Photometric = field(default_factory=Photometric)
 
@@ -64,6 +70,11 @@ class SceneMaker:
             image, mask = self._background(rng, target)
         else:
             image, mask = self._real(rng, target)
+            if self.config.mix and rng.random() < self.config.mix:
+                _lay_over(image, mask, *self._real(rng, target), rng)
+        if self.config.occlude and rng.random() < self.config.occlude:
+            cover, _ = self._background(rng, target)
+            occlude(image, mask, foam(cover, rng) if rng.random() < 0.4 else cover, rng)
         return change(image, rng, self.config.photometric), mask
 
     def _draw(self, rng: np.random.Generator, shares: np.ndarray) -> tuple[Pool, Pair]:
@@ -107,6 +118,13 @@ class SceneMaker:
                 other, _ = self._background(rng, (cut[0].shape[0], cut[0].shape[1]))
                 paste(image, mask, *place((other, cut[1]), pool.config.feet, squeeze, target, rng), label=0, rng=rng)
         return image, mask
+
+
+def _lay_over(image: Image, mask: LabelMap, other: Image, other_mask: LabelMap, rng: np.random.Generator) -> None:
+    """Half of the classes of `other`, drawn anew each time, over `image` and `mask`, in place."""
+    ids = np.setdiff1d(np.unique(other_mask), [IGNORE_INDEX])
+    chosen = np.isin(other_mask, rng.permutation(ids)[: (len(ids) + 1) // 2])
+    image[chosen], mask[chosen] = other[chosen], other_mask[chosen]
 
 
 def _free_window(mask: LabelMap, rng: np.random.Generator) -> tuple[slice, slice] | None:

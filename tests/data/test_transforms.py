@@ -167,11 +167,52 @@ def test_empty_scenes_hold_nobody(tmp_path: Path) -> None:
         assert image.max() < 128
 
 
+def test_what_is_in_front_of_people_is_no_person(tmp_path: Path) -> None:
+    """White people on black; what lies in front of them is black, soft at its border, or gray and grainy."""
+    pool, still = people(tmp_path, (440, 520)), Photometric(**NOTHING)
+    bare, maker = (SceneMaker([pool], Scenes(occlude=share, photometric=still)) for share in (0.0, 1.0))
+    covered = 0
+    for seed in range(24):
+        full, whole = bare(np.random.default_rng(seed), (128, 128))
+        image, mask = maker(np.random.default_rng(seed), (128, 128))
+        assert not mask[whole == 0].any(), "nobody is added"
+        hidden = (whole == 1) & (mask == 0)
+        covered += bool(hidden.any())
+        changed = np.abs(image.astype(int) - full).max(axis=2)
+        assert np.count_nonzero(changed[hidden] > 8) >= 0.9 * np.count_nonzero(hidden), "what is hidden shows"
+        assert np.count_nonzero(changed[mask == 1] > 128) <= 0.02 * mask.size, "what counts as a person still looks so"
+    assert covered >= 18
+
+
+def test_half_of_the_classes_of_another_picture_are_laid_over(tmp_path: Path) -> None:
+    """Each picture shows its own classes in its own gray, so labels and colours can be told apart."""
+    root = tmp_path / "sets"
+    for name, shade in (("a", 50), ("b", 200)):
+        ids = np.repeat(np.arange(4, dtype=np.uint8), 24)[None].repeat(96, 0)
+        ids[:6] = 255
+        for folder, content in (("images", np.full((96, 96, 3), shade, np.uint8)), ("masks", ids)):
+            (root / folder).mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(root / folder / f"{name}.png"), content)
+    (root / "train.txt").write_text("a b")
+    pool = Pool(tmp_path, SetConfig("sets"), classes=4)
+    still = {"geometric": Geometric(plain=1.0, flip=0.0), "photometric": Photometric(**NOTHING)}
+    mixed = SceneMaker([pool], Scenes(mix=1.0, **still))  # type: ignore[arg-type]
+    shares = []
+    for seed in range(16):
+        image, mask = mixed(np.random.default_rng(seed), (96, 96))
+        assert np.array_equal(mask[10], np.repeat(np.arange(4), 24)), "both have them at the same place"
+        assert (mask[:5] == 255).all(), "void is not laid over anything"
+        bands = [set(image[8:, 24 * k + 2 : 24 * k + 22].ravel().tolist()) for k in range(4)]
+        assert all(len(band) == 1 for band in bands), "a class goes over as a whole"
+        shares.append(sum(band == {200} for band in bands))
+    assert set(shares) == {0, 2, 4}
+
+
 def test_a_scene_does_not_change_the_pictures_it_is_made_of(tmp_path: Path) -> None:
     pool = people(tmp_path)
     before = [pool[0][0].copy(), pool[0][1].copy()]
-    maker = SceneMaker([pool], Scenes(paste=1.0))
-    for seed in range(6):
+    maker = SceneMaker([pool], Scenes(paste=0.5, occlude=1.0, mix=1.0))
+    for seed in range(12):
         maker(np.random.default_rng(seed), (64, 64))
     assert np.array_equal(pool[0][0], before[0])
     assert np.array_equal(pool[0][1], before[1])
