@@ -31,7 +31,7 @@ def occlude(image: Image, mask: LabelMap, cover: Image, rng: np.random.Generator
     aim = max(int(rng.integers(len(rows))) for _ in range(2))
     radius = rng.uniform(0.15, 0.5) * min(height, 1.5 * width), rng.uniform(0.15, 0.9) * min(width, 1.5 * height)
     opacity = _torn(mask.shape, (float(rows[aim]), float(columns[aim])), radius, rng)
-    image += (opacity[..., None] * (cover - image.astype(np.float32))).astype(np.int16).astype(np.uint8)
+    image[:] = image + opacity[..., None] * (cover - image.astype(np.float32))
     mask[(opacity > 0.5) & (mask == 1)] = 0
 
 
