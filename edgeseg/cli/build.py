@@ -42,9 +42,12 @@ def handle(args: argparse.Namespace) -> int:
     """Build with a progress line."""
     from edgeseg.cli.output import check_target, text_stream, write_json
     from edgeseg.export.build_engine import build_engine
+    from edgeseg.manifest import beside
+    from edgeseg.runtime.backends.engine_log import device_bytes
     from edgeseg.runtime.notices import Progress
 
     check_target(args.out)
+    check_target(beside(args.out))
     check_target(args.timing_cache)
     check_target(args.json)
     plugin = found_plugin(args.plugin)
@@ -66,10 +69,12 @@ def handle(args: argparse.Namespace) -> int:
         progress.clear()
     engine = {key: value for key, value in manifest.origin["engine"].items() if not key.startswith("golden")}
     write_json({"file": str(args.out), **engine}, args.json)
+    needed = device_bytes(engine)
+    memory = "" if needed is None else f", {needed / 1e6:.1f} MB on the device"
     print(
         f"{args.out}: {engine['library']} {engine['version']}, {engine['precision']}, {engine['layers']} layers, "
         f"{engine['bytes'] / 1e6:.2f} MB in {engine['build_seconds']:.1f} s, for compute capability "
-        f"{engine['compute_capability']}",
+        f"{engine['compute_capability']}{memory}",
         file=text_stream(args.json),
     )
     return 0
