@@ -59,7 +59,7 @@ def handle(args: argparse.Namespace) -> int:
     from edgeseg.manifest import ENGINE_SUFFIX
     from edgeseg.runtime.notices import Progress
 
-    check_target(args.json)
+    check_target(args.json, args.reference, args.candidate, *args.engine)
     for path in args.engine:
         if path.suffix != ENGINE_SUFFIX:
             raise UsageError("no engine's file name", path, f"Give NAME{ENGINE_SUFFIX}, or an ONNX file as CANDIDATE")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 from fake_gpu import write_engine
 
+from edgeseg.cli.main import main
 from edgeseg.errors import ModelError, OutputError
 from edgeseg.export.build_engine import write_pair
 from edgeseg.manifest import beside
@@ -78,3 +80,33 @@ def test_an_error_while_it_writes_leaves_what_was_there(
         write_pair(path, b"new", manifest)
     beside(path).rmdir()
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == {path.name: before[path.name]}
+
+
+def test_an_engine_where_an_onnx_file_is_wanted(
+    tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_engine(tmp_path / "m.engine", tiny_model)
+    for words in (["calibrate", str(path), "--frames", str(tmp_path)], ["export", str(path)]):
+        assert main([*words, "-o", str(tmp_path / "out")]) == 4
+        assert (
+            f"an engine is no ONNX file: {path}. Give what it was built from: {tiny_model}." in capsys.readouterr().err
+        )
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (["-o", "m.plan"], "no engine's file name: m.plan"),
+        (["-o", "m.engine", "--workspace-mb", "99999999999999999999"], "bad workspace: 9{20}"),
+        (["-o", "m.engine", "--max-batch", "100000"], "bad batch: 100000. Give a whole number from 1 to 4096"),
+        (["-o", "there.engine", "--timing-cache", "there.onnx"], "the file to write is one that is read: there.onnx"),
+    ],
+)
+def test_wrong_usage_of_build(
+    more: list[str], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there.onnx").write_bytes(b"the only one")
+    assert main(["build", "there.onnx", *more]) == 2
+    assert re.match(f"error: {told}", capsys.readouterr().err)
+    assert [file.read_bytes() for file in tmp_path.iterdir()] == [b"the only one"]
