@@ -136,7 +136,7 @@ def list_pictures(folder: Path, split: str | None = None) -> list[Path]:
         found = {stem: found[stem] for stem in stems}
     if not found:
         todo = f"Give a folder with {', '.join(IMAGE_SUFFIXES)}, or a clip"
-        raise InputError("no pictures to calibrate with", images, todo)
+        raise InputError("no pictures to work on", images, todo)
     return list(found.values())
 
 
@@ -154,7 +154,7 @@ def _decode(path: Path, wanted: set[int] | None = None) -> Iterator[Image | None
                 yield frame.to_ndarray(format="bgr24") if take else None
                 number += 1
     except FileNotFoundError:
-        raise InputError("calibration frames not found", path, "Give a clip or a folder of pictures") from None
+        raise InputError("frames not found", path, "Give a clip or a folder of pictures") from None
     except (av.FFmpegError, OSError) as error:
         raise InputError("cannot read the clip", f"{path} ({error})", "Give a clip or a folder of pictures") from None
     if number == 0:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeseg.errors import ModelError
-from edgeseg.manifest import Manifest
+from edgeseg.manifest import ENGINE_SUFFIX, Manifest
 
 if TYPE_CHECKING:
     import onnx
@@ -17,13 +17,16 @@ def read_model(path: Path | str) -> tuple[onnx.ModelProto, Manifest]:
 
     Raises:
         InputError: there is no such file.
-        ModelError: it is no valid ONNX file, or has no manifest.
+        ModelError: it is no valid ONNX file, an engine for one, or has no manifest.
     """
     import onnx
 
     from edgeseg.runtime.backends.model_file import corrupt, read_model_file
 
     manifest = read_model_file(Path(path)).manifest
+    if Path(path).suffix == ENGINE_SUFFIX:
+        source = dict(manifest.origin.get("engine", {})).get("onnx", "an .onnx file")
+        raise ModelError("an engine is no ONNX file", path, f"Give what it was built from: {source}")
     try:
         model = onnx.load(str(path))
         onnx.checker.check_model(model)

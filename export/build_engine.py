@@ -12,6 +12,7 @@ import base64
 import dataclasses
 import hashlib
 import json
+import signal
 import subprocess
 import sys
 import tempfile
@@ -24,10 +25,11 @@ from subprocess import PIPE
 from typing import Any
 
 from edgeseg.errors import BackendError, InputError, ModelError, OutputError, UsageError, nearest
-from edgeseg.export.engine_worker import MODULES
+from edgeseg.export.engine_worker import MODULES, MORE_MEMORY, NO_MEMORY
 from edgeseg.export.to_onnx import written_aside
 from edgeseg.manifest import PRECISIONS, Manifest, beside
 from edgeseg.runtime.backends import known
+from edgeseg.runtime.backends.engine_log import no_memory
 
 Progress = Callable[[str, int, int], None]  # phase, steps done, steps in all
 _KINDS = {"model": ModelError, "backend": BackendError, "input": InputError, "output": OutputError}
@@ -88,13 +90,16 @@ def build_engine(
         progress: called with phase, steps done and steps in all.
 
     Returns:
-        The engine's manifest; what it was built by stands in `origin["engine"]`.
+        The engine's manifest; what it was built by stands in `origin["engine"]`. Its `memory` has what the builder
+        said: `activation_bytes`, `persistent_bytes` and `weights_bytes` of the engine on the device, and
+        `build_peak_device_bytes`, to the MiB; and `build_peak_host_bytes` of the builder's process, by the system. What
+        nobody said is absent.
 
     Raises:
         UsageError: an unknown precision or library, a plugin for TensorRT-RTX.
         InputError, OutputError: a file cannot be read or written.
         ModelError: a file of another precision, or one that the parser does not take.
-        BackendError: the library is not installed, or finds no GPU and needs one.
+        BackendError: the library is not installed, finds no GPU and needs one, or too little memory.
     """
     check_library(library, plugin)
     content, manifest, nodes = typed(model, precision, keep_float, library, plugin)
@@ -129,11 +134,25 @@ def build_engine(
             **golden(model, manifest),
         }
         manifest = dataclasses.replace(manifest, origin=dict(manifest.origin) | {"engine": engine})
-        with written_aside(out) as part:
-            part.write_bytes(built.read_bytes())
-    with written_aside(beside(out)) as part:
-        part.write_text(manifest.to_json() + "\n", encoding="utf-8")
+        write_pair(out, built.read_bytes(), manifest)
     return manifest
+
+
+def write_pair(out: Path, engine: bytes, manifest: Manifest) -> None:
+    """Write an engine and its manifest: both aside, then the engine is renamed into place, and at once its manifest.
+
+    So an error leaves what was there before. Whoever reads between the two renames, or after a process that was killed
+    there, finds no manifest, or one with another engine's hash: `read_engine_file` refuses both.
+
+    Raises:
+        OutputError: one of them cannot be written.
+    """
+    if beside(out).is_dir():  # the second rename must not be the one that fails
+        raise OutputError("cannot write a file where a folder is", beside(out), "Choose another place")
+    with written_aside(beside(out)) as noted:
+        noted.write_text(manifest.to_json() + "\n", encoding="utf-8")
+        with written_aside(out) as part:
+            part.write_bytes(engine)
 
 
 def check_library(library: str, plugin: Path | None) -> None:
@@ -203,6 +222,12 @@ def run_worker(order: Order, progress: Progress | None = None) -> dict[str, Any]
     if "refused" in answer:
         kind, cause, seen, todo = answer["refused"]
         raise _KINDS[kind](cause, seen, todo)
+    memory = no_memory(lines)
+    if memory:
+        raise BackendError(NO_MEMORY, memory, MORE_MEMORY)
+    if worker.returncode == -signal.SIGKILL:
+        seen = f"{order.library} (signal 9, by which a system ends processes when memory runs out)"
+        raise BackendError("the build was killed", seen, MORE_MEMORY)
     told = next((line for line in reversed(lines) if any(word in line for word in _NO_GPU)), None)
     if told:
         todo = "Build on the device, or with --backend tensorrt-rtx, which needs no GPU"

@@ -10,12 +10,17 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import re
 import sys
 import time
 from pathlib import Path
 from typing import Any, TextIO
 
+from edgeseg.runtime.backends.engine_log import make_logger
+
 MODULES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
+NO_MEMORY = "memory ran out while the engine was built"
+MORE_MEMORY = "Lower --workspace-mb, close what else uses the memory, or build with a smaller --max-batch"
 
 
 class Refused(Exception):
@@ -46,7 +51,7 @@ def build(order: dict[str, Any], answers: TextIO) -> dict[str, Any]:
         trt: Any = __import__(MODULES[order["library"]])
     except ImportError as error:
         raise Refused("backend", f"{order['library']} does not load", str(error), "Install it again") from None
-    logger = _logger(trt)
+    logger = make_logger(trt, echo=True)
     if order["plugin"]:
         load_plugin(trt, order["plugin"])
     builder = make_builder(trt, logger, order["library"])
@@ -65,9 +70,7 @@ def build(order: dict[str, Any], answers: TextIO) -> dict[str, Any]:
     started = time.monotonic()
     engine = builder.build_serialized_network(network, config)
     if engine is None:
-        memory = any("memory" in line.lower() for line in logger.lines)
-        todo = "Lower --workspace-mb, or close what else uses the device" if memory else "Try another precision"
-        raise Refused("model", "no engine came out", logger.last(), todo)
+        raise out_of_memory(logger) or Refused("model", "no engine came out", logger.last(), "Try another precision")
     content = bytes(engine)
     try:
         Path(order["out"]).write_bytes(content)
@@ -85,7 +88,25 @@ def build(order: dict[str, Any], answers: TextIO) -> dict[str, Any]:
         "bytes": len(content),
         "build_seconds": round(time.monotonic() - started, 2),
         "steps": monitor.steps,
+        # As far as the builder said it, and the system: nothing is estimated.
+        "memory": {**logger.memory, **host_peak()},
     }
+
+
+def out_of_memory(logger: Any) -> Refused | None:
+    """The refusal, where the log says that memory ran out."""
+    told = logger.no_memory()
+    return Refused("backend", NO_MEMORY, told, MORE_MEMORY) if told else None
+
+
+def host_peak() -> dict[str, int]:
+    """The most memory that this process held, bytes, by Linux; getrusage would count the parent's before exec."""
+    try:
+        status = Path("/proc/self/status").read_text(encoding="utf-8")
+    except OSError:
+        return {}
+    peak = re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)
+    return {"build_peak_host_bytes": int(peak[1]) << 10} if peak else {}
 
 
 def make_builder(trt: Any, logger: Any, library: str) -> Any:
@@ -95,6 +116,9 @@ def make_builder(trt: Any, logger: Any, library: str) -> Any:
     except TypeError:
         builder = None
     if builder is None:
+        refusal = out_of_memory(logger)
+        if refusal:
+            raise refusal
         todo = "Build on the device, or with --backend tensorrt-rtx, which needs no GPU"
         raise Refused("backend", f"{library} finds no GPU", logger.last(), todo)
     return builder
@@ -164,25 +188,6 @@ def _device_attribute(number: int) -> int:
     if driver.cuInit(0) or driver.cuDeviceGetAttribute(ctypes.byref(value), number, 0):
         raise Refused("backend", "the GPU does not say what it is", number, "Look at nvidia-smi")
     return value.value
-
-
-def _logger(trt: Any) -> Any:
-    class Lines(trt.ILogger):  # type: ignore[misc]
-        """Keeps warnings and errors, and shows them on standard error."""
-
-        def __init__(self) -> None:
-            trt.ILogger.__init__(self)
-            self.lines: list[str] = []
-
-        def log(self, severity: Any, message: str) -> None:
-            if severity in (trt.ILogger.INTERNAL_ERROR, trt.ILogger.ERROR, trt.ILogger.WARNING):
-                self.lines.append(message)
-                print(message, file=sys.stderr, flush=True)
-
-        def last(self) -> str:
-            return self.lines[-1] if self.lines else "it says nothing"
-
-    return Lines()
 
 
 def _monitor(trt: Any, answers: TextIO) -> Any:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeseg.errors import InputError, ModelError, UsageError
-from edgeseg.manifest import INSTANCE_OUTPUTS, Manifest
+from edgeseg.manifest import ENGINE_SUFFIX, INSTANCE_OUTPUTS, Manifest
 from edgeseg.types import ClassInfo
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def load_for_export(source: Path | str, size: tuple[int, int] | None = None) -> 
         ModelError: it is neither a checkpoint nor an fp32 model file of edgeseg.
     """
     path = _locate(source)
-    model, manifest = _from_onnx(path) if path.suffix == ".onnx" else _from_checkpoint(path)
+    model, manifest = _from_onnx(path) if path.suffix in (".onnx", ENGINE_SUFFIX) else _from_checkpoint(path)
     return model.eval(), resized(manifest, size or (manifest.height, manifest.width), model)
 
 

@@ -2,7 +2,7 @@
 
 A checkpoint runs in torch. An ONNX file runs in ONNX Runtime, in OpenVINO where that is installed, and, where wanted,
 in ONNX's own reference evaluator, which is slow and written for nothing but being right. Semantic files also give the
-logits that their labels are made of.
+logits that their labels are made of. An engine runs in the library that built it, and gives what it was built to give.
 """
 
 from __future__ import annotations
@@ -20,12 +20,14 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeseg.calib.model_file import read_model
-from edgeseg.errors import OutputError
+from edgeseg.errors import BackendError, ModelError, OutputError
 from edgeseg.export.from_checkpoint import CHECKPOINT_SUFFIXES, load_for_export
 from edgeseg.export.instances import fitted
-from edgeseg.manifest import METADATA_KEY, Manifest
+from edgeseg.manifest import ENGINE_SUFFIX, METADATA_KEY, Manifest
 from edgeseg.runtime.backends import installed, load_backend
 from edgeseg.runtime.backends.base import Backend, first_inputs
+from edgeseg.runtime.backends.engine_file import EngineMisfit, read_engine_file
+from edgeseg.runtime.backends.model_file import read_model_file
 
 # The nodes whose input is what labels are made of.
 _LABELS = ("labels.sigmoid", "labels.argmax")
@@ -64,13 +66,18 @@ def open_stages(path: Path, evaluator: bool = False) -> Iterator[list[Stage]]:
     """A file on every runtime that takes it; closed at the end.
 
     Args:
-        path: a checkpoint or an ONNX file.
-        evaluator: by ONNX's reference evaluator too.
+        path: a checkpoint, an ONNX file or an engine.
+        evaluator: ONNX files by ONNX's reference evaluator too.
 
     Raises:
-        InputError, ModelError: the file cannot be read, or is none of edgeseg's.
+        InputError, ModelError: the file cannot be read, is none of edgeseg's, or an engine does not fit.
+        BackendError: an engine's library is not installed, or finds no GPU or too little memory on it.
     """
     with ExitStack() as stack:
+        if path.suffix == ENGINE_SUFFIX:
+            engine = stack.enter_context(_engine(path))
+            yield [Stage(path.name, engine.name, engine, "logits" if "logits" in engine.manifest.outputs else "")]
+            return
         if path.suffix in CHECKPOINT_SUFFIXES:
             backend = TorchBackend(path)
             yield [Stage(path.name, "torch", backend, "" if backend.manifest.task == "instance" else "logits")]
@@ -96,6 +103,20 @@ def _exact(path: Path, runtime: str) -> Backend:
     return load_backend(path, runtime)
 
 
+def _engine(path: Path) -> Backend:
+    """Loaded by the library that built it; errors say what this command has to offer."""
+    try:
+        library = read_engine_file(path).library
+        return load_backend(path, library)
+    except EngineMisfit as error:
+        raise ModelError(error.cause, error.seen, f"Run {error.engine.rebuild_command()}") from None
+    except BackendError as error:
+        if not error.cause.endswith("finds no GPU"):
+            raise
+        todo = "Compare it on the device that it is for; a CPU compares the ONNX file that it was built from"
+        raise BackendError(error.cause, f"{path} ({error.seen})", todo) from None
+
+
 def with_logits(path: Path, out: Path) -> tuple[Path, str]:
     """A copy of an ONNX file that gives its logits too, at `out`, and their name; the file itself where it has none."""
     import onnx
@@ -118,7 +139,9 @@ def with_logits(path: Path, out: Path) -> tuple[Path, str]:
 
 
 def manifest_of_file(path: Path) -> Manifest:
-    """Of a checkpoint or an ONNX file; errors as `open_stages`."""
+    """Of a checkpoint, an ONNX file or an engine; errors as `open_stages`."""
+    if path.suffix == ENGINE_SUFFIX:
+        return read_model_file(path).manifest
     return load_for_export(path)[1] if path.suffix in CHECKPOINT_SUFFIXES else read_model(path)[1]
 
 

@@ -1,4 +1,4 @@
-"""The same frames through two files of one network, on every runtime here: how far apart, and from which node on.
+"""The same frames through files and engines of one network, on every runtime here: how far apart, and from which node.
 
 reference (on its first runtime) -> against each other stage: errors of the logits, share of equal labels,
 and mIoU of each where there is a truth
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from edgeseg.calib.frames import FrameSet
 from edgeseg.errors import ModelError, UsageError
 from edgeseg.export.bisect import NodeError, node_errors, parting
 from edgeseg.export.stages import Stage, full_size, open_stages, sha256_of
-from edgeseg.manifest import Manifest
+from edgeseg.manifest import ENGINE_SUFFIX, Manifest
 from edgeseg.runtime.segmenter import Segmenter
 from edgeseg.types import Image, LabelMap
 
@@ -34,7 +35,7 @@ class Comparison:
 
     Attributes:
         file, runtime: the stage.
-        max_error, mean_error: of the logits, absolute; None for instance models.
+        max_error, mean_error: of the logits, absolute; None for instance models, and for engines that give no logits.
         agreement: share of pixels with the reference's label, at the frame's own size.
         miou: against the truth; None where there is none.
     """
@@ -97,24 +98,37 @@ def verify(
     frames: Sequence[Frame],
     evaluator: bool = False,
     on_frame: Callable[[int], None] | None = None,
+    engines: Sequence[Path] = (),
 ) -> Report:
-    """Compare two files on frames.
+    """Compare two files, and engines built from them, on frames.
 
     Args:
         reference: a checkpoint or an ONNX file; runs in torch, or in the first runtime that is installed.
-        candidate: another one of the same network, with an input of the same size.
+        candidate: another one of the same network, with an input of the same size; it may be an engine.
         frames: uint8 [H, W, 3] BGR, each with its truth uint8 [H, W] or None.
         evaluator: run ONNX files in the reference evaluator, too.
         on_frame: called after each frame with the number of frames so far.
+        engines: further stages.
 
     Raises:
-        ModelError: a file is none of edgeseg's, or the two take other inputs or name other classes.
+        UsageError: no frames, or the reference is an engine.
+        ModelError: a file is none of edgeseg's, they take other inputs or name other classes, or an engine does not
+            fit.
+        BackendError: an engine cannot run here.
     """
+    if reference.suffix == ENGINE_SUFFIX:
+        raise UsageError("an engine is what is compared, not the reference", reference, "Give its ONNX file first")
     if not frames:
         raise UsageError("no frames to compare on", reference, "Give a folder or a clip")
-    with open_stages(reference, evaluator) as first, open_stages(candidate, evaluator) as second:
-        stages = [*first, *second]
-        notes = _check(reference, candidate, first[0], second[0])
+    others = [candidate, *engines]
+    with ExitStack() as stack:
+        # Engines first: what does not fit, or has no GPU, is said before a network is loaded.
+        opened = [stack.enter_context(open_stages(path, evaluator)) for path in reversed([reference, *others])][::-1]
+        stages = [stage for part in opened for stage in part]
+        hashes = [sha256_of(reference), sha256_of(candidate)]
+        notes: list[str] = []
+        for part in opened[1:]:
+            notes += _check(opened[0][0], part[0], hashes)
         segmenters = [Segmenter(stage.backend) for stage in stages]
         sums = [_Sums(stage, len(stage.manifest.classes)) for stage in stages]
         for number, (image, truth) in enumerate(frames, 1):
@@ -142,8 +156,7 @@ def bisect(reference: Path, candidate: Path, frames: Sequence[Frame]) -> tuple[N
     from edgeseg.export.to_onnx import build
     from edgeseg.runtime.preprocess import Preprocessor
 
-    if candidate.suffix in CHECKPOINT_SUFFIXES:
-        raise UsageError("only a file's nodes can be searched", candidate, "Give an ONNX file as the candidate")
+    check_searchable(candidate)
     model, manifest = read_model(candidate)
     if reference.suffix in CHECKPOINT_SUFFIXES:
         network, wanted = load_for_export(reference, (manifest.height, manifest.width))
@@ -162,6 +175,14 @@ def bisect(reference: Path, candidate: Path, frames: Sequence[Frame]) -> tuple[N
     errors = node_errors(known, model, [prepare(image)[0][:1] for image, _ in frames])
     worst = sorted(errors, key=lambda item: -math.inf if math.isnan(item.error) else -item.error)
     return parting(errors, manifest.precision), worst
+
+
+def check_searchable(candidate: Path) -> None:
+    """Raise UsageError where `bisect` cannot look into a candidate: a checkpoint, an engine."""
+    from edgeseg.export.from_checkpoint import CHECKPOINT_SUFFIXES
+
+    if candidate.suffix in (*CHECKPOINT_SUFFIXES, ENGINE_SUFFIX):
+        raise UsageError("only a file's nodes can be searched", candidate, "Give an ONNX file as the candidate")
 
 
 def read_frames(source: Path, split: str | None, count: int, names: Sequence[str]) -> list[Frame]:
@@ -231,18 +252,26 @@ def _answer(stage: Stage, segmenter: Segmenter, image: Image) -> _Answer:
     return _Answer(segmenter.postprocess(outputs, geometry).label_map, logits)
 
 
-def _check(reference: Path, candidate: Path, first: Stage, second: Stage) -> list[str]:
-    """Notes on the pair; ModelError where the two cannot be compared."""
-    _check_alike(first.manifest, second.manifest)
-    origin, key = second.manifest.origin, "parent_sha256"
+def _check(first: Stage, other: Stage, hashes: Sequence[str]) -> list[str]:
+    """Notes on a file beside the reference; ModelError where the two cannot be compared.
+
+    Args:
+        first: the reference.
+        other: the file.
+        hashes: sha256 of the reference and of the candidate.
+    """
+    _check_alike(first.manifest, other.manifest)
+    origin, key = other.manifest.origin, "parent_sha256"
     if first.runtime == "torch":
         # An int8 file remembers the checkpoint of the file that it was made from.
         parent = origin.get("checkpoint_sha256")
     else:
         parent = dict(origin.get("quantization", {})).get(key) or origin.get(key)
-    own = sha256_of(reference)
-    if parent and parent != own:
-        return [f"{candidate.name} was made from another file (sha256 {parent[:12]}, {reference.name} has {own[:12]})"]
+    # An engine was made from a file that may be neither of the two, but come from the reference itself.
+    parents = [name for name in (dict(origin.get("engine", {})).get("onnx_sha256"), parent) if name]
+    if parents and not any(name in hashes for name in parents):
+        seen = f"sha256 {parents[0][:12]}, {first.file} has {hashes[0][:12]}"
+        return [f"{other.file} was made from another file ({seen})"]
     return []
 
 

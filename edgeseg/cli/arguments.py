@@ -64,16 +64,17 @@ def number(what: str, low: float, high: float = float("inf")) -> Callable[[str],
     return read
 
 
-def whole(what: str, low: int) -> Callable[[str], int]:
-    """An argument type: a whole number of at least `low`."""
+def whole(what: str, low: int, high: float = float("inf")) -> Callable[[str], int]:
+    """An argument type: a whole number from `low` to `high`, both included."""
+    bounds = f"from {low} to {high:.0f}" if high != float("inf") else f"of at least {low}"
 
     def read(text: str) -> int:
         try:
             value = int(text)
         except ValueError:
             value = low - 1
-        if value < low:
-            raise UsageError(f"bad {what}", text, f"Give a whole number of at least {low}")
+        if not low <= value <= high:
+            raise UsageError(f"bad {what}", text, f"Give a whole number {bounds}")
         return value
 
     return read

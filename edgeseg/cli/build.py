@@ -8,6 +8,9 @@ from pathlib import Path
 HELP = "build an engine from an ONNX file"
 EXAMPLE = "edgeseg build model.int8.onnx -o model.engine --backend tensorrt-rtx"
 
+# Beyond these, which no device has room for, sizes overflow inside the libraries.
+_MOST_MIB, _MOST_PICTURES = 1 << 20, 4096
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `build`."""
@@ -32,8 +35,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--plugin", type=Path, metavar="LIB", help="edgeseg's plugin library, for tensorrt; auto finds it"
     )
     parser.add_argument("--keep-float", type=names, default=(), metavar="A,B", help="nodes that stay in FP32")
-    parser.add_argument("--workspace-mb", type=whole("workspace", 1), metavar="N", help="largest scratch memory, MiB")
-    parser.add_argument("--max-batch", type=whole("batch", 1), default=1, metavar="N", help="pictures at once, at most")
+    parser.add_argument(
+        "--workspace-mb", type=whole("workspace", 1, _MOST_MIB), metavar="N", help="largest scratch memory, MiB"
+    )
+    parser.add_argument(
+        "--max-batch", type=whole("batch", 1, _MOST_PICTURES), default=1, metavar="N", help="pictures at once, at most"
+    )
     parser.add_argument("--timing-cache", type=Path, metavar="FILE", help="what the builder measured, kept for later")
     add_json(parser)
 
@@ -41,12 +48,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def handle(args: argparse.Namespace) -> int:
     """Build with a progress line."""
     from edgeseg.cli.output import check_target, text_stream, write_json
+    from edgeseg.errors import UsageError
     from edgeseg.export.build_engine import build_engine
+    from edgeseg.manifest import ENGINE_SUFFIX, beside
+    from edgeseg.runtime.backends.engine_log import device_bytes
     from edgeseg.runtime.notices import Progress
 
-    check_target(args.out)
-    check_target(args.timing_cache)
-    check_target(args.json)
+    if args.out.suffix != ENGINE_SUFFIX:
+        raise UsageError("no engine's file name", args.out, f"Give NAME{ENGINE_SUFFIX}")
+    for target in (args.out, beside(args.out), args.timing_cache, args.json):
+        check_target(target, args.model, args.plugin)
     plugin = found_plugin(args.plugin)
     progress = Progress()
     try:
@@ -66,10 +77,12 @@ def handle(args: argparse.Namespace) -> int:
         progress.clear()
     engine = {key: value for key, value in manifest.origin["engine"].items() if not key.startswith("golden")}
     write_json({"file": str(args.out), **engine}, args.json)
+    needed = device_bytes(engine)
+    memory = "" if needed is None else f", {needed / 1e6:.1f} MB on the device"
     print(
         f"{args.out}: {engine['library']} {engine['version']}, {engine['precision']}, {engine['layers']} layers, "
         f"{engine['bytes'] / 1e6:.2f} MB in {engine['build_seconds']:.1f} s, for compute capability "
-        f"{engine['compute_capability']}",
+        f"{engine['compute_capability']}{memory}",
         file=text_stream(args.json),
     )
     return 0

@@ -53,7 +53,7 @@ def handle(args: argparse.Namespace) -> int:
     from edgeseg.cli.output import check_target
     from edgeseg.runtime.notices import Progress, warn
 
-    check_target(args.out)
+    check_target(args.out, args.model, Path(args.frames))
     source = open_running(args.frames)
     progress = Progress()
 

@@ -46,8 +46,8 @@ def handle(args: argparse.Namespace) -> int:
     from edgeseg.cli.output import check_target, text_stream, write_json
 
     check_options(args)
-    check_target(args.out)
-    check_target(args.json)
+    for target in (args.out, args.json):
+        check_target(target, Path(args.source))
     figures: dict[str, Any] = {}
     lines: list[str] = []
     with tempfile.TemporaryDirectory() as folder:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from edgeseg.errors import OutputError
+from edgeseg.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
     from edgeseg.runtime.segmenter import Segmenter
@@ -41,11 +41,16 @@ def text_stream(json_target: str | None) -> TextIO:
     return sys.stderr if json_target == "-" else sys.stdout
 
 
-def check_target(target: str | Path | None) -> None:
-    """Raise OutputError now rather than after the work if the file `target` cannot be written; None and "-" can."""
+def check_target(target: str | Path | None, *read: Path | None) -> None:
+    """Raise OutputError now rather than after the work if the file `target` cannot be written; None and "-" can.
+
+    Also a UsageError where it is one of the files that the command reads.
+    """
     if target is None or target == "-":
         return
     path = Path(target)
+    if path.is_file() and any(other is not None and other.exists() and path.samefile(other) for other in read):
+        raise UsageError("the file to write is one that is read", path, "Give another name")
     if path.is_dir():
         raise OutputError("cannot write a file where a folder is", path, "Give a file name")
     if not path.parent.is_dir():

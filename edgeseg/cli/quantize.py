@@ -59,8 +59,8 @@ def handle(args: argparse.Namespace) -> int:
     from edgeseg.runtime.notices import warn
 
     check_options(args)
-    check_target(args.out)
-    check_target(args.json)
+    for target in (args.out, args.json):
+        check_target(target, args.model, args.ranges)
     ranges = Ranges.load(args.ranges)
     if ranges.frames.get("drawn"):
         warn("the ranges are those of drawn pictures: a camera's will be others")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from edgeseg.export.verify import Report
 
-HELP = "compare two files of one network on the same frames"
+HELP = "compare files and engines of one network on the same frames"
 EXAMPLE = "edgeseg verify model.onnx model.int8.onnx --frames DIR --bisect"
 
 
@@ -20,7 +20,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "reference", type=Path, metavar="REFERENCE", help="a checkpoint (runs in torch) or an ONNX file"
     )
-    parser.add_argument("candidate", type=Path, metavar="CANDIDATE", help="another one of the same network")
+    parser.add_argument(
+        "candidate", type=Path, metavar="CANDIDATE", help="another one of the same network, or an engine"
+    )
+    parser.add_argument(
+        "--engine",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="by edgeseg build, as one more stage, on this machine's GPU; may be given again",
+    )
     parser.add_argument("--frames", required=True, type=Path, metavar="DIR|CLIP", help="what both are run on")
     parser.add_argument("--split", metavar="NAME", help="of a data set in --frames, whose masks are then scored too")
     parser.add_argument(
@@ -42,13 +52,19 @@ def handle(args: argparse.Namespace) -> int:
     import dataclasses
 
     from edgeseg.cli.output import check_target, text_stream, write_json
-    from edgeseg.errors import LimitError
+    from edgeseg.errors import LimitError, UsageError
     from edgeseg.export.stages import manifest_of_file
-    from edgeseg.export.verify import MIN_AGREEMENT, bisect, read_frames, verify
+    from edgeseg.export.verify import MIN_AGREEMENT, bisect, check_searchable, read_frames, verify
     from edgeseg.machine import describe
+    from edgeseg.manifest import ENGINE_SUFFIX
     from edgeseg.runtime.notices import Progress
 
-    check_target(args.json)
+    check_target(args.json, args.reference, args.candidate, *args.engine)
+    for path in args.engine:
+        if path.suffix != ENGINE_SUFFIX:
+            raise UsageError("no engine's file name", path, f"Give NAME{ENGINE_SUFFIX}, or an ONNX file as CANDIDATE")
+    if args.bisect:
+        check_searchable(args.candidate)
     least = MIN_AGREEMENT if args.min_agreement is None else args.min_agreement
     frames = read_frames(args.frames, args.split, args.count, manifest_of_file(args.reference).class_names)
     progress = Progress()
@@ -59,6 +75,7 @@ def handle(args: argparse.Namespace) -> int:
             frames,
             args.evaluator,
             lambda number: progress.show(f"{number} of {len(frames)} frames"),
+            args.engine,
         )
     finally:
         progress.clear()
@@ -73,8 +90,12 @@ def handle(args: argparse.Namespace) -> int:
     if not report.finite:
         raise LimitError("logits are not finite", args.candidate, "Find the node with --bisect")
     if report.agreement < least:
+        worst = min(report.stages, key=lambda stage: stage.agreement)
         todo = "Find the node with --bisect, or calibrate on other frames"
-        raise LimitError(f"fewer than {least:.1%} of the labels agree", f"{report.agreement:.2%}", todo)
+        if worst.file.endswith(ENGINE_SUFFIX):
+            todo = "Compare the ONNX file that it was built from, with --bisect, or build in another precision"
+        seen = f"{report.agreement:.2%} in {worst.file} by {worst.runtime}"
+        raise LimitError(f"fewer than {least:.1%} of the labels agree", seen, todo)
     return 0
 
 

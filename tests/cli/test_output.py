@@ -13,7 +13,7 @@ import pytest
 from edgeseg.cli import doctor
 from edgeseg.cli.main import main
 from edgeseg.cli.output import check_target, table, write_json
-from edgeseg.errors import LimitError, OutputError
+from edgeseg.errors import LimitError, OutputError, UsageError
 
 
 def test_table_aligns_numbers_right_and_words_left() -> None:
@@ -27,6 +27,14 @@ def test_json_replaces_the_file_and_leaves_nothing_aside(tmp_path: Path) -> None
     write_json({"p95_ms": 1.5}, str(target))
     assert json.loads(target.read_text()) == {"p95_ms": 1.5}
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_what_is_read_is_not_written_over(tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_text("the only one")
+    (tmp_path / "link.onnx").symlink_to("model.onnx")
+    with pytest.raises(UsageError, match=r"the file to write is one that is read: .*link\.onnx\. Give another name"):
+        check_target(tmp_path / "link.onnx", None, tmp_path / "none", tmp_path / "model.onnx")
+    check_target(tmp_path / "other.onnx", None, tmp_path / "none", tmp_path / "model.onnx")
 
 
 def test_json_that_fails_keeps_the_old_file(tmp_path: Path) -> None:

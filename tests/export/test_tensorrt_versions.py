@@ -24,7 +24,7 @@ config = [name for name in ("add_optimization_profile", "create_timing_cache", "
                             "set_memory_pool_limit", "progress_monitor") if not hasattr(trt.IBuilderConfig, name)]
 running = {
     "ICudaEngine": "num_io_tensors get_tensor_name get_tensor_mode get_tensor_dtype get_tensor_shape "
-    "get_tensor_profile_shape create_execution_context",
+    "get_tensor_profile_shape create_execution_context device_memory_size_v2",
     "IExecutionContext": "set_input_shape get_tensor_shape set_tensor_address execute_async_v3",
     "Runtime": "deserialize_cuda_engine",
     "TensorIOMode": "INPUT",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,15 @@ def test_other_metadata_does_no_harm(tiny_model: Path, tmp_path: Path) -> None:
     model.metadata_props.insert(0, onnx.StringStringEntryProto(key="without a value"))
     onnx.save(model, tmp_path / "more.onnx")
     assert read_model_file(tmp_path / "more.onnx").manifest == read_model_file(tiny_model).manifest
+
+
+def test_a_checkpoint_is_told_from_a_damaged_file(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "last.pt", "w") as checkpoint:  # as torch writes it
+        checkpoint.writestr("archive/data.pkl", "weights")
+    with pytest.raises(
+        ModelError, match=r"a checkpoint is no model file: .*last\.pt\. Run edgeseg export .*last\.pt -o"
+    ):
+        read_model_file(tmp_path / "last.pt")
 
 
 def test_a_file_cut_anywhere_is_a_model_error(tiny_model: Path, tmp_path: Path) -> None:

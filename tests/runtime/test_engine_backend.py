@@ -20,7 +20,7 @@ from stand_ins import Recorder, ToySource
 
 from edgeseg.errors import BackendError, InputError, ModelError
 from edgeseg.manifest import beside
-from edgeseg.runtime.backends import load_backend
+from edgeseg.runtime.backends import load_backend, tensorrt_backend
 from edgeseg.runtime.backends.engine_backend import EngineBackend
 from edgeseg.runtime.backends.engine_file import EngineMisfit, read_engine_file
 from edgeseg.runtime.backends.tensorrt_backend import open_engine
@@ -391,6 +391,32 @@ def test_a_full_gpu_is_said_and_nothing_stays(engine: Path) -> None:
     assert gpu.alive == {} and gpu.closed == 1
 
 
+@pytest.mark.parametrize("place", ["runtime", "engine", "context", "call"])
+def test_memory_that_runs_out_is_said_and_not_built_again(
+    place: str, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the library, a stand-in here: another build, which takes minutes, would not mend it."""
+    memory = {"activation_bytes": 3 << 20, "persistent_bytes": 0, "weights_bytes": 1 << 20}
+    path = write_engine(tmp_path / "full.engine", tiny_model, memory=memory)
+    library, gpu = FakeTensorRt(), HostGpu()
+    library.full_at = place
+    told = "with error: 2" if place == "runtime" else r"\(out of memory\)"
+    with pytest.raises(BackendError, match=rf"too little free memory: .*{told}.* said 4\.0 MiB\)") as caught:
+        opened(path, gpu, library)
+    assert caught.value.exit_code == 4 and gpu.alive == {} and gpu.closed == 1
+    built: list[object] = []
+    monkeypatch.setattr(tensorrt_backend, "cached_engine", lambda *_: path)
+    monkeypatch.setattr(tensorrt_backend, "rebuild", built.append)
+    with pytest.raises(BackendError, match="too little free memory"):
+        opened(tiny_model, HostGpu(), library)
+    assert built == []
+
+
+def test_what_a_context_takes_is_the_library_s_word(engine: Path) -> None:
+    with opened(engine) as backend:
+        assert backend.details["context_bytes"] == 4096
+
+
 def test_the_manifest_must_name_the_engine_s_tensors(engine: Path) -> None:
     file = read_engine_file(engine)
     wider = dataclasses.replace(file.manifest, width=48, output_width=48)
@@ -404,7 +430,7 @@ def test_the_manifest_must_name_the_engine_s_tensors(engine: Path) -> None:
 USED = {
     "ICudaEngine": (
         "num_io_tensors get_tensor_name get_tensor_mode get_tensor_dtype get_tensor_shape get_tensor_profile_shape "
-        "create_execution_context"
+        "create_execution_context device_memory_size_v2"
     ),
     "IExecutionContext": "set_input_shape get_tensor_shape set_tensor_address execute_async_v3",
     "Runtime": "deserialize_cuda_engine",

@@ -60,6 +60,7 @@ class EngineBackend(Backend):
                 self._loaded = LoadedEngine(engine, library, gpu)
                 self._tensors = self._loaded.tensors
                 self._inputs, outputs = self._signature(True), self._signature(False)
+                context_bytes = self._loaded.context_bytes
                 check_signature(engine.path, engine.manifest, self._inputs, outputs)
                 for _ in range(_LENT + 1):
                     self._slots.append(Slot(gpu, self._tensors))
@@ -77,6 +78,7 @@ class EngineBackend(Backend):
             "integrated": gpu.integrated,
             "cuda_graphs": self._records,
             "inference_precision": engine.manifest.precision,
+            "context_bytes": context_bytes,
         }
 
     def infer(self, inputs: Arrays) -> dict[str, npt.NDArray[Any]]:

@@ -37,7 +37,7 @@ class EngineFile:
         sha256: of its bytes, hexadecimal.
         library: "tensorrt" or "tensorrt-rtx".
         built: what `edgeseg build` noted: version, compute_capability, onnx, onnx_sha256, plugin, plugin_sha256, bytes,
-            precision, golden_frame, golden_labels and others.
+            memory, precision, golden_frame, golden_labels and others.
     """
 
     path: Path

@@ -11,10 +11,12 @@ import numpy as np
 from edgeseg.errors import BackendError, ModelError
 from edgeseg.runtime.backends.cache import KEPT_ENGINES, cache_folder, trim, write_aside
 from edgeseg.runtime.backends.engine_file import EngineFile
+from edgeseg.runtime.backends.engine_log import device_bytes, make_logger
 from edgeseg.runtime.backends.engine_memory import Shapes, Tensor
-from edgeseg.runtime.backends.gpu import Gpu
+from edgeseg.runtime.backends.gpu import Gpu, full_gpu
 from edgeseg.runtime.notices import info
 
+_LOOK = "Look at nvidia-smi and dmesg"
 _DTYPES = {"FLOAT": "float32", "HALF": "float16", "INT8": "int8", "INT32": "int32", "INT64": "int64", "UINT8": "uint8"}
 
 
@@ -39,20 +41,26 @@ class LoadedEngine:
 
     def __init__(self, file: EngineFile, library: Any, gpu: Gpu) -> None:
         self._file, self._library, self._gpu = file, library, gpu
-        self._log = _logger(library)
+        self._log = make_logger(library)
         self.records_itself = hasattr(library, "CudaGraphStrategy")
         if file.plugin is not None:
             library.init_libnvinfer_plugins(self._log, "")
             library.get_plugin_registry().load_library(str(file.plugin))
-        self._runtime: Any = library.Runtime(self._log)
+        try:
+            self._runtime: Any = library.Runtime(self._log)
+        except TypeError:  # a null pointer, to Python
+            raise self._no_memory() or BackendError("the library does not start", self._log.last(), _LOOK) from None
         self._engine: Any = self._runtime.deserialize_cuda_engine(file.path.read_bytes())
         if self._engine is None:
-            raise file.misfit("the library does not take the engine", self._log.last(), "an engine for this GPU")
+            # Another build would not mend a full GPU.
+            raise self._no_memory() or file.misfit(
+                "the library does not take the engine", self._log.last(), "an engine for this GPU"
+            )
         self._compiled: Any = None
         self._context: Any = self._make_context()
         if self._context is None:
-            todo = "Close what else uses the GPU, or build with a lower --workspace-mb"
-            raise BackendError("the engine cannot run here", f"{file.path} ({self._log.last()})", todo)
+            seen = f"{file.path} ({self._log.last()})"
+            raise self._no_memory() or BackendError("the engine cannot run here", seen, _LOOK)
         self.tensors: Mapping[str, Tensor] = {tensor.name: tensor for tensor in self._describe()}
         self.fixed = all(None not in tensor.shape for tensor in self.tensors.values())
 
@@ -67,7 +75,9 @@ class LoadedEngine:
         for name, address in addresses.items():
             self._context.set_tensor_address(name, address)
         if not self._context.execute_async_v3(self._gpu.stream):
-            raise ModelError("the engine failed", f"{self._file.path} ({self._log.last()})", "Build it again")
+            raise self._no_memory() or ModelError(
+                "the engine failed", f"{self._file.path} ({self._log.last()})", "Build it again"
+            )
 
     def close(self) -> None:
         """Keep what was compiled, and free everything."""
@@ -80,6 +90,20 @@ class LoadedEngine:
                 info(f"cannot keep what was compiled: {place} ({error.strerror})")
         # In this order: each needs the next.
         self._context = self._compiled = self._engine = self._runtime = None
+
+    @property
+    def context_bytes(self) -> int:
+        """What one execution context takes on the device, by the library's own word: weights are not in it."""
+        return int(self._engine.device_memory_size_v2)
+
+    def _no_memory(self) -> BackendError | None:
+        """The error, where the library's last complaints say that memory ran out."""
+        told = self._log.no_memory()
+        if not told:
+            return None
+        needed = device_bytes(self._file.built)
+        known = "" if needed is None else f"; its builder said {needed / 2**20:.1f} MiB"
+        return full_gpu(f"{self._file.path} ({told}{known})")
 
     def _make_context(self) -> Any:
         if not self.records_itself:
@@ -117,21 +141,3 @@ class LoadedEngine:
             dtype = np.dtype(_DTYPES.get(engine.get_tensor_dtype(name).name, "void"))
             found.append(Tensor(name, name in inputs, dtype, shape, most))
         return found
-
-
-def _logger(library: Any) -> Any:
-    class Lines(library.ILogger):  # type: ignore[misc]
-        """Keeps the last warning or error; says nothing itself."""
-
-        def __init__(self) -> None:
-            library.ILogger.__init__(self)
-            self._last = "it says nothing"
-
-        def log(self, severity: Any, message: str) -> None:
-            if severity in (library.ILogger.INTERNAL_ERROR, library.ILogger.ERROR, library.ILogger.WARNING):
-                self._last = message.strip().splitlines()[0] if message.strip() else self._last
-
-        def last(self) -> str:
-            return self._last
-
-    return Lines()

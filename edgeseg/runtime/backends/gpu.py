@@ -160,5 +160,10 @@ def _present(package: str) -> bool:
 
 def out_of_memory(size: int) -> BackendError:
     """The error of both providers."""
+    return full_gpu(f"{size / 2**20:.1f} MiB wanted")
+
+
+def full_gpu(seen: str) -> BackendError:
+    """The error for all that finds no room on a GPU."""
     todo = "Close what else uses the GPU, or build the engine with a lower --workspace-mb"
-    return BackendError("the GPU has too little free memory", f"{size / 2**20:.1f} MiB wanted", todo)
+    return BackendError("the GPU has too little free memory", seen, todo)

@@ -19,6 +19,7 @@ from pathlib import Path
 from edgeseg.errors import InputError, ModelError
 from edgeseg.manifest import ENGINE_SUFFIX, METADATA_KEY, Manifest, beside
 
+_CHECKPOINT = b"PK\x03\x04"  # torch writes zip files
 _GRAPH, _METADATA, _FUNCTIONS = 7, 14, 25  # fields of ModelProto
 _KEY, _VALUE = 1, 2  # fields of StringStringEntryProto
 _VARINT, _EIGHT_BYTES, _BYTES, _FOUR_BYTES = 0, 1, 2, 5
@@ -56,6 +57,9 @@ def read_model_file(path: Path) -> ModelFile:
         entries = [dict(_fields(value)) for number, value in fields if number == _METADATA]
         metadata = {entry[_KEY].decode(): entry.get(_VALUE, b"").decode() for entry in entries}
     except (ValueError, KeyError):
+        if content.startswith(_CHECKPOINT):
+            todo = f"Run edgeseg export {path} -o model.onnx, and give that file"
+            raise ModelError("a checkpoint is no model file", path, todo) from None
         raise corrupt(path, "damaged or no ONNX") from None
     numbers = {number for number, _ in fields}
     if _GRAPH not in numbers:
@@ -85,7 +89,8 @@ def read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError:
-        raise InputError("the model file does not exist", path, "Give an .onnx file") from None
+        kind = f"NAME{ENGINE_SUFFIX}, by edgeseg build" if path.suffix == ENGINE_SUFFIX else "an .onnx file"
+        raise InputError("the model file does not exist", path, f"Give {kind}") from None
     except OSError as error:
         raise InputError("cannot read the model file", f"{path} ({error.strerror})", "Give an .onnx file") from None
 

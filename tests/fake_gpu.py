@@ -157,6 +157,9 @@ class ILogger:
     INTERNAL_ERROR, ERROR, WARNING, INFO = range(4)
 
 
+NO_ROOM = "[defaultAllocator.cpp::allocate::31] Error Code 1: Cuda Runtime (out of memory)"
+
+
 class _Context:
     def __init__(self, engine: _Engine, config: Any = None) -> None:
         self.engine, self.config = engine, config
@@ -176,6 +179,9 @@ class _Context:
         self.addresses[name] = address
 
     def execute_async_v3(self, stream: int) -> bool:
+        if self.engine.library.full_at == "call":
+            self.engine.log.log(ILogger.ERROR, NO_ROOM)
+            return False
         addresses, shapes = dict(self.addresses), {n: self.get_tensor_shape(n) for n in self.engine.tensors}
 
         def run() -> None:
@@ -196,8 +202,10 @@ class _Context:
 
 
 class _Engine:
-    def __init__(self, library: FakeTensorRt, onnx: str, batch: list[int]) -> None:
-        self.library, self.batch = library, batch
+    device_memory_size_v2 = 4096
+
+    def __init__(self, library: FakeTensorRt, onnx: str, batch: list[int], log: Any) -> None:
+        self.library, self.batch, self.log = library, batch, log
         self.backend = load_backend(Path(onnx), "onnxruntime")
         manifest = self.backend.manifest
         self.inputs = [*first_inputs(manifest, np.zeros((1, 1, 1, 3), np.uint8))]
@@ -224,7 +232,10 @@ class _Engine:
         assert profile == 0
         return [(count, *self.get_tensor_shape(name)[1:]) for count in self.batch]
 
-    def create_execution_context(self, config: Any = None) -> _Context:
+    def create_execution_context(self, config: Any = None) -> _Context | None:
+        if self.library.full_at == "context":
+            self.log.log(ILogger.ERROR, NO_ROOM)
+            return None
         return _Context(self, config)
 
     def create_runtime_config(self) -> Any:
@@ -232,13 +243,16 @@ class _Engine:
 
 
 class FakeTensorRt:
-    """The module; `wrong` makes engines answer the opposite."""
+    """The module; `wrong` makes engines answer the opposite.
+
+    `full_at` says where the device's memory runs out: "runtime", "engine", "context" or "call".
+    """
 
     ILogger, TensorIOMode, DataType = ILogger, TensorIOMode, DataType
 
     def __init__(self, version: str = "10.15.1") -> None:
         self.__version__ = version
-        self.wrong = False
+        self.wrong, self.full_at = False, ""
         self.runs = 0
         self.loaded_plugins: list[str] = []
 
@@ -246,12 +260,21 @@ class FakeTensorRt:
         library = self
 
         class Runtime:
+            def __init__(self) -> None:
+                if library.full_at == "runtime":
+                    logger.log(ILogger.ERROR, "CUDA initialization failure with error: 2")
+                    raise TypeError("factory function returned nullptr")
+
             def deserialize_cuda_engine(self, content: bytes) -> _Engine | None:
                 body = json.loads(content)
+                if library.full_at == "engine":
+                    logger.log(ILogger.ERROR, NO_ROOM)
+                    logger.log(ILogger.ERROR, "Deserialization failed")
+                    return None
                 if body.get("broken"):
                     logger.log(ILogger.ERROR, "Serialization assertion failed\nat line 7")
                     return None
-                return _Engine(library, body["onnx"], body["batch"])
+                return _Engine(library, body["onnx"], body["batch"], logger)
 
         return Runtime()
 
