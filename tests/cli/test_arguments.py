@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import subprocess
 import sys
@@ -99,7 +100,9 @@ def test_commands_in_texts_are_read() -> None:
     texts = [path for path in named if path.is_file()]
     if not texts:
         pytest.skip("README and recipes are not here: these tests run from an installed package")
-    lines = [line for path in texts for line in path.read_text(encoding="utf-8").splitlines()]
+    # A command may go on in the next line, behind a backslash.
+    whole = [re.sub(r"\\\n#? *", "", path.read_text(encoding="utf-8")) for path in texts]
+    lines = [line for text in whole for line in text.splitlines()]
     commands = [
         line.lstrip("# ").partition("  ")[0] for line in lines if line.startswith(("    edgeseg ", "#   edgeseg "))
     ]
