@@ -1,7 +1,7 @@
 """Label maps of the clip that ships, made on two architectures and compared; run by tests/aarch64.sh.
 
-    python tests/aarch64_frames.py write OUT.npz
-    python tests/aarch64_frames.py compare ONE.npz OTHER.npz      exit status 1 where too few pixels are equal
+python tests/aarch64_frames.py write OUT.npz
+python tests/aarch64_frames.py compare ONE.npz OTHER.npz      exit status 1 where too few pixels are equal
 """
 
 from __future__ import annotations
