@@ -44,6 +44,8 @@ from edgeseg.runtime.zoo import find_model
 
 Frames = Sequence[npt.NDArray[np.uint8]]
 WAYS = ("plugin", "body")
+# Of which file an engine is built.
+FROM = {"fp16": "fp32", "int8": "int8"}
 SAME_LABELS = 0.999
 FRAMES = 8
 
@@ -55,9 +57,12 @@ def main() -> int:
     parser.add_argument("--plugin", default="auto", type=Path, metavar="LIB", help="default: as edgeseg build finds it")
     parser.add_argument("--calls", type=int, default=200, help="timed calls of each engine")
     args = parser.parse_args()
+    if args.calls < 1:
+        parser.error(f"too few calls: {args.calls}")
     try:
-        files = find_model(args.model).files
-        body = compare({"fp16": files["fp32"], "int8": files["int8"]}, args.plugin, args.calls)
+        shipped = find_model(args.model).files
+        files = {precision: shipped[key] for precision, key in FROM.items() if key in shipped}
+        body = compare(files, args.plugin, args.calls)
     except EdgeSegError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
@@ -93,7 +98,7 @@ def compare(files: Mapping[str, Path], plugin: Path, calls: int) -> dict[str, An
             rows.append(measure(engines, steps_of(file, precision), frames_of(file), calls, tensorrt))
             tell(f"{precision}: measured")
     met = all(row["same_labels"] >= SAME_LABELS for row in rows)
-    return {"gpu": gpu(), "calls": calls, "wanted_same_labels": SAME_LABELS, "met": met, "rows": rows}
+    return {"calls": calls, "wanted_same_labels": SAME_LABELS, "met": met, "rows": rows}
 
 
 def build_both(
@@ -162,7 +167,7 @@ def measure(
         whole = in_turns(
             {way: partial(one.infer, first_inputs(manifest, frames[0])) for way, one in backends.items()}, calls
         )
-        about = {"device": backends["plugin"].device, **backends["plugin"].details}
+        about = {"gpu": gpu(), "device": backends["plugin"].device, **backends["plugin"].details}
     layers = {
         way: profile(file, first_inputs(manifest, frames[0]), calls, library, new_gpu) for way, file in files.items()
     }
