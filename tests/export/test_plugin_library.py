@@ -98,6 +98,16 @@ def test_the_loader_registers_it_by_being_opened(library: str, built: Path, tmp_
     assert run("-c", OPENED, alone).stdout.strip().endswith("[]")
 
 
+def test_the_matrix_tries_neither_the_loader_nor_other_machines_libraries(tmp_path: Path) -> None:
+    for name in ("10.3", "loader"):
+        (tmp_path / f"libedgeseg_plugin_{name}.so").touch()
+    (tmp_path / "arm64-10.15").mkdir()
+    (tmp_path / "arm64-10.15" / "complete").touch()
+    command = [sys.executable, str(LOADER.with_name("plugin_matrix.py")), str(tmp_path), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
+    assert done.returncode == 1 and done.stderr.startswith("error: nothing to try: 1 builds, 0 TensorRTs. ")
+
+
 def test_build_loads_it_before_it_asks_for_a_gpu(
     library: str,
     built: Path,
