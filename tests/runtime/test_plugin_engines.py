@@ -1,6 +1,6 @@
 """The comparison of engines with and without the plugin, on the stand-ins of fake_gpu.py: layers and times are made up.
 
-What needs a GPU, the engines themselves, is in tests/export/test_engine_pairs.py.
+What needs a GPU, the engines themselves, is in tests/export/test_plugin_engine_pairs.py.
 """
 
 from __future__ import annotations
