@@ -89,10 +89,12 @@ plugin-matrix: cuda tensorrt ## the plugin over each of several headers, loaded 
 	@sh cpp_ext/build.sh matrix $(abspath $(BIN)/python) .cuda
 	@$(BIN)/python cpp_ext/tests/plugin_matrix.py build/ext .tensorrt --json build/plugin-matrix.json
 
-test-aarch64: $(FULL) ## Jetson's side without a Jetson: cross-compiled, the tests and TensorRT's registry under qemu
-	@for version in 10.15 11.2; do \
+test-aarch64: cuda $(FULL) ## Jetson's side without a Jetson: cross-compiled; tests, TensorRT's registry and the SDK under qemu
+	@for version in 10.6 10.15 11.2; do \
 	  sh tests/tensorrt.sh $(UV) $(BIN)/python $$version .tensorrt/arm64-$$version arm64 || exit 1; done
-	@sh cpp_ext/aarch64.sh $(UV) $(abspath $(BIN)/python) .cuda .tensorrt/arm64-10.15 .tensorrt/arm64-11.2
+	@sh cpp_ext/aarch64.sh $(UV) $(abspath $(BIN)/python) .cuda \
+	  .tensorrt/arm64-10.6 .tensorrt/arm64-10.15 .tensorrt/arm64-11.2
+	@sh tests/aarch64.sh $(UV) $(BIN)/python .cuda/aarch64-python
 
 test-nvrtc: ext $(FULL) ## the kernels compiled with JetPack 6's CUDA 12.6, by NVRTC
 	@sh cpp_ext/nvrtc.sh $(UV) $(BIN)/python .cuda

@@ -87,7 +87,7 @@ EXTRAS = {
 # The TensorRT plugin goes into the package where nvcc, CMake and TensorRT's headers are found. EDGESEG_CUDA=1 makes
 # what is missing an error, EDGESEG_CUDA=0 leaves the plugin out; EDGESEG_ARCHITECTURES and TENSORRT_ROOT are heard.
 CUDA = os.environ.get("EDGESEG_CUDA", "")
-LIBRARIES = ("libedgeseg_plugin.so", "libedgeseg_cpu.so")
+LIBRARIES = ("libedgeseg_plugin.so", "libedgeseg_plugin_loader.so", "libedgeseg_cpu.so")
 
 
 def found(tool: str) -> bool:

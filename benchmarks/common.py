@@ -96,6 +96,17 @@ def revision() -> str:
     return subprocess.run(command, cwd=HERE, capture_output=True, text=True, check=True).stdout.strip()
 
 
+def gpu() -> dict[str, str] | None:
+    """Name, driver and clocks of the first GPU now, as the driver's own tool prints them; None where it is absent."""
+    keys = ("name", "driver_version", "clocks.sm", "clocks.mem", "clocks.max.sm", "clocks.max.mem", "power.limit")
+    command = ["nvidia-smi", "--id=0", f"--query-gpu={','.join(keys)}", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return dict(zip(keys, (word.strip() for word in done.stdout.split(",")), strict=True))
+
+
 def tell(text: str) -> None:
     """A line on how far it is."""
     print(text, file=sys.stderr, flush=True)

@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import subprocess
 import sys
 from collections.abc import Callable
 from typing import Any
 
-from common import revision, tell, write_result
+from common import gpu, revision, tell, write_result
 
 LAUNCHES = 20  # between two events
 # (channels of deep and skip, rows and columns of deep)
@@ -99,13 +98,6 @@ def in_turns(ways: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[
                 if not warming:
                     times[name].append(1e3 * start.elapsed_time(end) / LAUNCHES)
     return times
-
-
-def gpu() -> str:
-    """Name, driver and clocks, as the driver's own tool prints them."""
-    query = "--query-gpu=name,driver_version,clocks.sm,clocks.mem,clocks.max.sm"
-    command = ["nvidia-smi", query, "--format=csv,noheader"]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 if __name__ == "__main__":

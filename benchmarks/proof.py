@@ -3,9 +3,10 @@
     python benchmarks/proof.py [WORD ...]
 
 Each WORD of the Makefile runs by itself, all of them unless some are named; one that fails does not keep the others
-from running, and makes the exit status 1. benchmarks/results/proof.json gets, for each: its exit status and seconds,
-the counts that the tests printed, the kernels by GPU with registers and spills as ptxas has them, NVRTC's kernels and
-the cells of headers by libraries, x86-64 and aarch64.
+from running, and makes the exit status 1. benchmarks/results/proof.json gets, for each: the commit that it ran on, its
+exit status and seconds, the counts that the tests printed, the kernels by GPU with registers and spills as ptxas has
+them, NVRTC's kernels, the cells of headers by libraries, x86-64 and aarch64, and label maps of both. What was not
+named stays in the file as it was.
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from common import revision, tell, write_result
+from common import RESULTS, revision, tell, write_result
 
 CHECKOUT = Path(__file__).resolve().parents[1]
+FILE = RESULTS / "proof.json"
 
 
 def main() -> int:
@@ -34,22 +36,25 @@ def main() -> int:
     if unknown:
         parser.error(f"no such word: {', '.join(unknown)}")
     found = {word: run(word) for word in words}
-    tell(str(write_result("proof", {"revision": revision(), **found})))
+    before = json.loads(FILE.read_text(encoding="utf-8")) if FILE.is_file() else {}
+    kept = {word: before[word] for word in WORDS if word in before}
+    tell(str(write_result(FILE.stem, {word: (kept | found)[word] for word in WORDS if word in kept | found})))
     return 1 if any(one["exit_status"] for one in found.values()) else 0
 
 
 def run(word: str) -> dict[str, Any]:
     """One word of the Makefile: how it ended, and its figures."""
-    started, lines = time.monotonic(), []
+    started, lines, commit = time.monotonic(), [], revision()
     command = ["make", "--no-print-directory", word]
     with subprocess.Popen(
         command, cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
         assert process.stdout is not None
         for line in process.stdout:
-            sys.stdout.write(line)
+            print(line, end="", flush=True)
             lines.append(line.rstrip())
-    report: dict[str, Any] = {"exit_status": process.returncode, "seconds": round(time.monotonic() - started, 1)}
+    seconds = round(time.monotonic() - started, 1)
+    report: dict[str, Any] = {"revision": commit, "exit_status": process.returncode, "seconds": seconds}
     return report if process.returncode else report | WORDS[word](lines)
 
 
@@ -68,7 +73,7 @@ def kernels(_: list[str]) -> dict[str, Any]:
         registers = re.search(r"Used (\d+) registers", line)
         if registers:
             gpu["most_registers"] = max(gpu["most_registers"], int(registers[1]))
-    return {"gpus": counts}
+    return {"gpus": dict(sorted(counts.items(), key=lambda item: int(item[0][3:])))}
 
 
 def tests(lines: list[str]) -> dict[str, Any]:
@@ -97,10 +102,14 @@ def matrix(_: list[str]) -> dict[str, Any]:
 
 
 def aarch64(lines: list[str]) -> dict[str, Any]:
-    """The tests under qemu, and the same cells there."""
+    """The tests under qemu, the same cells there, and label maps beside this machine's."""
     rows = [re.fullmatch(r"aarch64: headers ([\d.]+), library ([\d.]+): (.+)", line) for line in lines]
     cells = [{"headers": row[1], "library": row[2], "outcome": row[3]} for row in rows if row]
-    return tests(lines) | {"cells": cells}
+    maps = [re.search(r"aarch64, (\w+): ([\d.]+) % of (\d+) pixels are equal in (\d+) frames", line) for line in lines]
+    equal = {
+        row[1]: {"equal_percent": float(row[2]), "pixels": int(row[3]), "frames": int(row[4])} for row in maps if row
+    }
+    return tests(lines) | {"cells": cells, "label_maps": equal}
 
 
 WORDS: dict[str, Callable[[list[str]], dict[str, Any]]] = {

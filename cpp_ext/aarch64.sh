@@ -56,7 +56,8 @@ failed=0
 for folder in "$@"; do
   library=$(echo "$folder"/lib/libnvinfer.so.*)
   version=${folder##*-}
-  case $version in 10.*) loader=load_plugin_10.15 ;; *) loader=load_plugin_11.1 ;; esac
+  # The one with headers of the library's own, or the newest below.
+  case $version in 11.*) loader=load_plugin_11.1 ;; *) loader=load_plugin_$version ;; esac
   for headers in $(cd "$shared/tensorrt" && printf '%s\n' include-* | sed 's/include-//' | sort -V); do
     outcome=$($qemu -L "$root" -E "LD_LIBRARY_PATH=$folder/lib" "$build/$loader" "$library" \
       "$build/libedgeseg_plugin_$headers.so" 2>/dev/null) || {

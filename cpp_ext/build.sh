@@ -1,6 +1,6 @@
 #!/bin/sh
-# Compiles cpp_ext: `plugin` leaves build/libedgeseg_plugin.so, its twin for the CPU and build/ptxas.txt, `tests` compiles
-# and runs ctest, `matrix` compiles the plugin once more over each of EDGESEG_SHARED's headers.
+# Compiles cpp_ext: `plugin` leaves build/libedgeseg_plugin.so, its loader, its twin for the CPU and build/ptxas.txt,
+# `tests` compiles and runs ctest, `matrix` compiles the plugin once more over each of EDGESEG_SHARED's headers.
 #   sh cpp_ext/build.sh plugin|tests|matrix PYTHON TOOLS [CMAKE OPTIONS...]
 # TENSORRT_ROOT, EDGESEG_SHARED and CUDACXX are heard; EDGESEG_ARCHITECTURES="75 87" compiles for those GPUs alone.
 set -eu
@@ -33,13 +33,13 @@ if [ "$what" != tests ] && grep -q 'left out' "$build.log"; then
 fi
 case $what in
   plugin)
-    "$cmake" --build "$build" --parallel "$(nproc)" --target edgeseg_plugin edgeseg_cpu
+    "$cmake" --build "$build" --parallel "$(nproc)" --target edgeseg_plugin edgeseg_plugin_loader edgeseg_cpu
     cat "$build"/CMakeFiles/edgeseg_kernels.dir/kernels/*.ptxas.txt >"$checkout/build/ptxas.txt"
-    for library in libedgeseg_plugin.so libedgeseg_cpu.so; do
+    for library in libedgeseg_plugin.so libedgeseg_plugin_loader.so libedgeseg_cpu.so; do
       cp "$build/$library" "$checkout/build/$library.part"
       mv "$checkout/build/$library.part" "$checkout/build/$library"
     done
-    echo "build/libedgeseg_plugin.so and its twin for the CPU; build/ptxas.txt has registers and spills"
+    echo "build/libedgeseg_plugin.so, its loader and its twin for the CPU; build/ptxas.txt has registers and spills"
     ;;
   matrix)
     "$cmake" --build "$build" --parallel "$(nproc)" --target edgeseg_plugins

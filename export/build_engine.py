@@ -50,6 +50,7 @@ class Order:
         workspace_mb: largest scratch memory, MiB; 0 for the library's own limit.
         batch: smallest, usual and largest number of pictures.
         timing_cache: a file that is read and written, or "".
+        detailed: whether the engine keeps of which nodes each layer is made.
     """
 
     library: str
@@ -60,6 +61,7 @@ class Order:
     workspace_mb: int = 0
     batch: tuple[int, int, int] = (1, 1, 1)
     timing_cache: str = ""
+    detailed: bool = False
 
 
 def build_engine(
@@ -73,6 +75,7 @@ def build_engine(
     timing_cache: Path | None = None,
     keep_float: tuple[str, ...] = (),
     progress: Progress | None = None,
+    detailed: bool = False,
 ) -> Manifest:
     """Build an engine and write it with its manifest.
 
@@ -88,6 +91,7 @@ def build_engine(
         timing_cache: what the builder measured, kept for the next build.
         keep_float: nodes that stay in FP32 in fp16 and int8.
         progress: called with phase, steps done and steps in all.
+        detailed: the engine keeps of which nodes each layer is made, for those who measure it.
 
     Returns:
         The engine's manifest; what it was built by stands in `origin["engine"]`. Its `memory` has what the builder
@@ -119,6 +123,7 @@ def build_engine(
             workspace_mb,
             batch,
             str(timing_cache or ""),
+            detailed,
         )
         report = run_worker(order, progress)
         engine = {

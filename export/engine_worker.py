@@ -138,6 +138,8 @@ def load_plugin(trt: Any, path: str) -> None:
 def configure(trt: Any, builder: Any, network: Any, order: dict[str, Any]) -> Any:
     """Workspace, timing cache, and a profile: batch from the smallest to the largest, the usual one in between."""
     config = builder.create_builder_config()
+    if order["detailed"]:
+        config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
     if order["workspace_mb"]:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, int(order["workspace_mb"]) << 20)
     old = Path(order["timing_cache"]) if order["timing_cache"] else None

@@ -14,6 +14,7 @@ from edgeseg.errors import InputError, ModelError
 from edgeseg.export.fused_step import PLUGIN
 
 LIBRARY = "libedgeseg_plugin.so"
+LOADER = "libedgeseg_plugin_loader.so"  # lies beside it, for programs that only dlopen what they are given
 NAMES = ("UpsampleCropConcat", "LabelMap")
 
 

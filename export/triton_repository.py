@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeseg.errors import ModelError, OutputError, UsageError
+from edgeseg.export.plugin import LOADER
 from edgeseg.export.prototext import Message, Symbol, render
 from edgeseg.export.tensors import Tensor, engine_tensors, file_tensors
 from edgeseg.manifest import ENGINE_SUFFIX, METADATA_KEY, Manifest
@@ -181,7 +182,8 @@ def _engine_notes(engine: EngineFile) -> tuple[str, ...]:
     version, capability = engine.built["version"], engine.built["compute_capability"]
     notes = [f"the engine runs in a Triton with TensorRT {version}, on a GPU of compute capability {capability}"]
     if engine.plugin:
-        notes.append(f"start Triton with --backend-config=tensorrt,plugins={engine.plugin}")
+        # Triton only opens what it is given, which does not register a plugin.
+        notes.append(f"start Triton with --backend-config=tensorrt,plugins={engine.plugin.with_name(LOADER)}")
     return tuple(notes)
 
 

@@ -2,8 +2,8 @@
 
 `HostGpu` keeps the contract of `edgeseg.runtime.backends.gpu.Gpu`; test_gpu.py holds it and the real providers to the
 same tests. `FakeTensorRt` has as much of TensorRT's Python module as the backend uses; its engines run in ONNX Runtime,
-on the addresses that they are given. What is queued runs at `wait`, as late as a GPU may run it, and what is uploaded
-beside the stream when the stream waits for it, or never.
+on the addresses that they are given, and what their layers are called and take is made up. What is queued runs at
+`wait`, as late as a GPU may run it, and what is uploaded beside the stream when the stream waits for it, or never.
 """
 
 from __future__ import annotations
@@ -160,7 +160,29 @@ class ILogger:
 NO_ROOM = "[defaultAllocator.cpp::allocate::31] Error Code 1: Cuda Runtime (out of memory)"
 
 
+class IProfiler:
+    """As `tensorrt.IProfiler`."""
+
+
+class LayerInformationFormat(Enum):
+    """As `tensorrt.LayerInformationFormat`."""
+
+    ONELINE = 0
+    JSON = 1
+
+
+class _Inspector:
+    def __init__(self, layers: list[Any]) -> None:
+        self.layers = layers
+
+    def get_engine_information(self, kind: LayerInformationFormat) -> str:
+        assert kind is LayerInformationFormat.JSON
+        return json.dumps({"Layers": [{"Name": name, "Metadata": origin} for name, origin, _ in self.layers]})
+
+
 class _Context:
+    profiler: Any = None
+
     def __init__(self, engine: _Engine, config: Any = None) -> None:
         self.engine, self.config = engine, config
         self.shapes: dict[str, tuple[int, ...]] = {}
@@ -196,6 +218,8 @@ class _Context:
             for name in self.engine.backend.manifest.outputs:
                 values = np.concatenate([part[name] for part in found])
                 at(addresses[name], values.nbytes)[:] = values.reshape(-1)
+            for name, _, spent_ms in self.engine.layers if self.profiler else ():
+                self.profiler.report_layer_time(name, spent_ms)
 
         _BY_STREAM[stream].queue(run)
         return True
@@ -204,8 +228,8 @@ class _Context:
 class _Engine:
     device_memory_size_v2 = 4096
 
-    def __init__(self, library: FakeTensorRt, onnx: str, batch: list[int], log: Any) -> None:
-        self.library, self.batch, self.log = library, batch, log
+    def __init__(self, library: FakeTensorRt, onnx: str, batch: list[int], layers: list[Any], log: Any) -> None:
+        self.library, self.batch, self.layers, self.log = library, batch, layers, log
         self.backend = load_backend(Path(onnx), "onnxruntime")
         manifest = self.backend.manifest
         self.inputs = [*first_inputs(manifest, np.zeros((1, 1, 1, 3), np.uint8))]
@@ -238,6 +262,9 @@ class _Engine:
             return None
         return _Context(self, config)
 
+    def create_engine_inspector(self) -> _Inspector:
+        return _Inspector(self.layers)
+
     def create_runtime_config(self) -> Any:
         return _RuntimeConfig(self.library)
 
@@ -249,6 +276,7 @@ class FakeTensorRt:
     """
 
     ILogger, TensorIOMode, DataType = ILogger, TensorIOMode, DataType
+    IProfiler, LayerInformationFormat = IProfiler, LayerInformationFormat
 
     def __init__(self, version: str = "10.15.1") -> None:
         self.__version__ = version
@@ -274,7 +302,7 @@ class FakeTensorRt:
                 if body.get("broken"):
                     logger.log(ILogger.ERROR, "Serialization assertion failed\nat line 7")
                     return None
-                return _Engine(library, body["onnx"], body["batch"], logger)
+                return _Engine(library, body["onnx"], body["batch"], body["layers"], logger)
 
         return Runtime()
 
@@ -331,9 +359,13 @@ class FakeTensorRtRtx(FakeTensorRt):
 
 
 def write_engine(path: Path, onnx: Path, batch: tuple[int, int, int] = (1, 1, 1), **built: Any) -> Path:
-    """An engine of the fake library with the manifest that `edgeseg build` writes; `built` changes what it says."""
+    """An engine of the fake library with the manifest that `edgeseg build` writes; `built` changes what it says.
+
+    `layers` in it are the engine's: of each its name, what the parser noted of it, and milliseconds.
+    """
     manifest = read_model_file(onnx).manifest
-    content = json.dumps({"onnx": str(onnx), "batch": batch, "broken": built.pop("broken", False)}).encode()
+    made = {"broken": built.pop("broken", False), "layers": built.pop("layers", [])}
+    content = json.dumps({"onnx": str(onnx), "batch": batch, **made}).encode()
     frame: npt.NDArray[np.uint8] = np.random.default_rng(7).integers(
         0, 256, (1, manifest.height, manifest.width, 3), np.uint8
     )

@@ -18,7 +18,7 @@ echo "fetching TensorRT $version into $folder"
 rm -rf "$folder"
 mkdir -p "$folder/lib" "$folder/site/tensorrt"
 # A repository of its own, so that the archive does not stay behind in the user's.
-mvn --quiet --batch-mode -Dmaven.repo.local="$folder/maven" dependency:copy \
+mvn --quiet --batch-mode -Dstyle.color=never -Dmaven.repo.local="$folder/maven" dependency:copy \
   -Dartifact="org.bytedeco:tensorrt:$jar:jar:linux-$machine-redist" -DoutputDirectory="$folder/maven" >/dev/null
 "$python" - "$folder" "$machine" <<'END'
 import shutil

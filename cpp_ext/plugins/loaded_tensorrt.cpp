@@ -28,6 +28,11 @@ int32_t loaded_version() noexcept {
   return function ? function() : NV_TENSORRT_VERSION;
 }
 
+nvinfer1::IPluginRegistry* loaded_registry() noexcept {
+  static const auto function = find<nvinfer1::IPluginRegistry* (*)()>("getPluginRegistry");
+  return function ? function() : nullptr;
+}
+
 nvinfer1::ILogger* loaded_logger() noexcept {
   static const auto function = find<nvinfer1::ILogger* (*)()>("getLogger");
   return function ? function() : nullptr;

@@ -10,6 +10,9 @@ namespace edgeseg {
 // 100600 for 10.6.0, newer perhaps than the headers. Where no TensorRT is found in the process: the headers' version.
 int32_t loaded_version() noexcept;
 
+// Its plugin registry, the one of the whole process; null where no TensorRT is found.
+nvinfer1::IPluginRegistry* loaded_registry() noexcept;
+
 // The logger that TensorRT keeps for what belongs to no builder or runtime; null where there is none.
 nvinfer1::ILogger* loaded_logger() noexcept;
 

@@ -28,8 +28,8 @@ def main() -> int:
     parser.add_argument("tensorrt", type=Path)
     parser.add_argument("--json", type=Path, metavar="OUT", help="the cells, as a list")
     args = parser.parse_args()
-    built = {version_of(path.stem): path for path in args.build.glob("libedgeseg_plugin_*.so")}
-    present = {version_of(path.parent.name): path.parent for path in args.tensorrt.glob("*/complete")}
+    built = {version_of(path.stem): path for path in args.build.glob("libedgeseg_plugin_[0-9]*.so")}
+    present = {version_of(path.parent.name): path.parent for path in args.tensorrt.glob("[0-9]*/complete")}
     if not built or not present:
         print(
             f"error: nothing to try: {len(built)} builds, {len(present)} TensorRTs. Run make plugin-matrix.",

@@ -1,5 +1,6 @@
 // Drives the plugins as TensorRT does: create, clone, types, shapes, formats, configure, serialize, create again,
-// attach, shapes of the run, enqueue. The kernels run on the CPU; all is compiled with the sanitizers.
+// attach, shapes of the run, enqueue. The kernels run on the CPU, and all is compiled with the sanitizers; or on the
+// device, with EDGESEG_TEST_ON_DEVICE.
 #include <cmath>
 
 #include "../plugins/formats.h"
@@ -7,6 +8,7 @@
 #include "cases.h"
 #include "check.h"
 #include "fake_tensorrt.h"
+#include "memory.h"
 
 using namespace edgeseg;
 using namespace nvinfer1;
@@ -236,13 +238,13 @@ void check_runs(const std::unique_ptr<IPluginV3>& built) {
         capability<IPluginV3OneRuntime>(loaded, PluginCapabilityType::kRUNTIME)->attachToContext(nullptr));
     auto* runtime = capability<IPluginV3OneRuntime>(attached, PluginCapabilityType::kRUNTIME);
     CHECK(runtime->onShapeChange(inputs, 2, &output, 1) == 0);
-    const Bytes laid_deep = lay_out(deep, places(layout, 1, 64, 5, 5), 1);
-    const Bytes laid_skip = lay_out(skip, places(layout, 1, 32, 13, 13), 1);
-    Bytes got(expected.size(), 0x5a);
+    const Memory laid_deep(lay_out(deep, places(layout, 1, 64, 5, 5), 1), 0, Use::kRead);
+    const Memory laid_skip(lay_out(skip, places(layout, 1, 32, 13, 13), 1), 0, Use::kRead);
+    const Memory got(Bytes(expected.size(), 0x5a), 0, Use::kWritten);
     const void* sources[2] = {laid_deep.data(), laid_skip.data()};
     void* target = got.data();
     CHECK(runtime->enqueue(inputs, &output, sources, &target, nullptr, nullptr) == 0);
-    CHECK(got == lay_out(expected, places(layout, 1, 96, 10, 10), 1));
+    CHECK(got.content() == lay_out(expected, places(layout, 1, 96, 10, 10), 1));
     CHECK(logger.errors.empty());
 
     PluginTensorDesc small[2] = {inputs[0], desc_of({1, 32, 9, 13}, DataType::kINT8, format)};
@@ -295,10 +297,14 @@ void check_label_map() {
       capability<IPluginV3OneRuntime>(loaded, PluginCapabilityType::kRUNTIME)->attachToContext(nullptr));
   auto* runtime = capability<IPluginV3OneRuntime>(attached, PluginCapabilityType::kRUNTIME);
   CHECK(runtime->onShapeChange(&input, 1, &output, 1) == 0);
-  float ids[16];
-  const void* source = logits;
-  void* target = ids;
+  Bytes bytes(sizeof(logits));
+  std::memcpy(bytes.data(), logits, sizeof(logits));
+  const Memory there(bytes, 0, Use::kRead), given(Bytes(16 * sizeof(float), 0x5a), 0, Use::kWritten);
+  const void* source = there.data();
+  void* target = given.data();
   CHECK(runtime->enqueue(&input, &output, &source, &target, nullptr, nullptr) == 0);
+  float ids[16];
+  std::memcpy(ids, given.content().data(), sizeof(ids));
   for (int i = 0; i < 16; ++i) CHECK(ids[i] == (i % 4 < 2 ? 0.0f : 1.0f));
   CHECK(logger.errors.empty());
   const PluginTensorDesc many = desc_of({1, 300, 2, 2}, DataType::kFLOAT, TensorFormat::kLINEAR);
@@ -309,6 +315,7 @@ void check_label_map() {
 }  // namespace
 
 int main() {
+  if (const int status = no_device()) return status;
   setLoggerFinder(&logger);
   check_creation();
   check_versions();

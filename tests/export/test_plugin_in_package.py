@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-LIBRARIES = ("libedgeseg_cpu.so", "libedgeseg_plugin.so")
-COMPILES = "mkdir -p build\nfor name in libedgeseg_plugin.so libedgeseg_cpu.so; do echo compiled >build/$name; done\n"
+LIBRARIES = ("libedgeseg_cpu.so", "libedgeseg_plugin.so", "libedgeseg_plugin_loader.so")
+COMPILES = f"mkdir -p build\nfor name in {' '.join(LIBRARIES)}; do echo compiled >build/$name; done\n"
 
 pytestmark = pytest.mark.checkout
 

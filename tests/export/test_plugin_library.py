@@ -34,6 +34,17 @@ names = [item.name for item in registry.all_creators]
 print(before, [names.count(name) for name in plugin.NAMES])
 """
 
+# As Triton does it: TensorRT is loaded, and the plugin library opened, nothing else.
+OPENED = """
+import ctypes, sys
+import tensorrt as trt
+logger = trt.Logger(trt.Logger.ERROR)
+trt.init_libnvinfer_plugins(logger, "")
+for _ in range(2):
+    ctypes.CDLL(sys.argv[1])
+print(sorted(item.name for item in trt.get_plugin_registry().all_creators if item.plugin_namespace == "edgeseg"))
+"""
+
 
 @pytest.fixture(scope="module")
 def built() -> Path:
@@ -45,12 +56,17 @@ def built() -> Path:
     return path
 
 
-def child(*command: object) -> str:
-    """What a Python process prints."""
+def run(*command: object) -> subprocess.CompletedProcess[str]:
+    """A Python process that ends well."""
     words = [sys.executable, *map(str, command)]
     done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=100)
     assert done.returncode == 0, done.stderr
-    return done.stdout
+    return done
+
+
+def child(*command: object) -> str:
+    """What it prints."""
+    return run(*command).stdout
 
 
 def test_both_plugins_come_out_of_the_registry(library: str, built: Path) -> None:
@@ -67,6 +83,29 @@ def test_both_plugins_come_out_of_the_registry(library: str, built: Path) -> Non
 
 def test_it_is_loaded_once(library: str, built: Path) -> None:
     assert child("-c", TWICE, built).strip() == "['UpsampleCropConcat', 'LabelMap'] [1, 1]"
+
+
+def test_the_loader_registers_it_by_being_opened(library: str, built: Path, tmp_path: Path) -> None:
+    """Of the major version whose headers it was built with, 10.3's or the machine's; elsewhere it says why not."""
+    assert child("-c", OPENED, built).strip() == "[]"
+    done = run("-c", OPENED, built.with_name(under_test.LOADER))
+    found, told = done.stdout.strip().splitlines()[-1], done.stdout + done.stderr
+    if "build it with headers of the same major version" in told:
+        assert found == "[]" and library.startswith("11")
+    else:
+        assert found == "['LabelMap', 'UpsampleCropConcat']", told
+    alone = shutil.copy(built.with_name(under_test.LOADER), tmp_path)
+    assert run("-c", OPENED, alone).stdout.strip().endswith("[]")
+
+
+def test_the_matrix_tries_neither_the_loader_nor_other_machines_libraries(tmp_path: Path) -> None:
+    for name in ("10.3", "loader"):
+        (tmp_path / f"libedgeseg_plugin_{name}.so").touch()
+    (tmp_path / "arm64-10.15").mkdir()
+    (tmp_path / "arm64-10.15" / "complete").touch()
+    command = [sys.executable, str(LOADER.with_name("plugin_matrix.py")), str(tmp_path), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
+    assert done.returncode == 1 and done.stderr.startswith("error: nothing to try: 1 builds, 0 TensorRTs. ")
 
 
 def test_build_loads_it_before_it_asks_for_a_gpu(

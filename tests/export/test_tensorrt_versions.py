@@ -21,12 +21,16 @@ USED = """
 import json
 import tensorrt as trt
 config = [name for name in ("add_optimization_profile", "create_timing_cache", "set_timing_cache", "get_timing_cache",
-                            "set_memory_pool_limit", "progress_monitor") if not hasattr(trt.IBuilderConfig, name)]
+                            "set_memory_pool_limit", "progress_monitor", "profiling_verbosity")
+          if not hasattr(trt.IBuilderConfig, name)]
 running = {
     "ICudaEngine": "num_io_tensors get_tensor_name get_tensor_mode get_tensor_dtype get_tensor_shape "
-    "get_tensor_profile_shape create_execution_context device_memory_size_v2",
-    "IExecutionContext": "set_input_shape get_tensor_shape set_tensor_address execute_async_v3",
+    "get_tensor_profile_shape create_execution_context create_engine_inspector device_memory_size_v2",
+    "IExecutionContext": "set_input_shape get_tensor_shape set_tensor_address execute_async_v3 profiler",
     "Runtime": "deserialize_cuda_engine",
+    "EngineInspector": "get_engine_information",
+    "LayerInformationFormat": "JSON",
+    "ProfilingVerbosity": "DETAILED",
     "TensorIOMode": "INPUT",
 }
 absent = [f"{owner}.{name}" for owner, names in running.items() for name in names.split()
@@ -34,7 +38,8 @@ absent = [f"{owner}.{name}" for owner, names in running.items() for name in name
 print(json.dumps({
     "absent": absent,
     "version": trt.__version__,
-    "missing": config + [name for name in ("OnnxParser", "IProgressMonitor", "ILogger") if not hasattr(trt, name)],
+    "missing": config + [name for name in ("OnnxParser", "IProgressMonitor", "ILogger", "IProfiler")
+                         if not hasattr(trt, name)],
     "strongly_typed": int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED),
     "workspace": str(trt.MemoryPoolType.WORKSPACE),
     "plugin_layers": sorted(name for name in trt.LayerType.__members__ if "PLUGIN" in name),

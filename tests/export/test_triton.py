@@ -234,14 +234,14 @@ def engine(folder: Path, manifest: Manifest, **changes: Any) -> Path:
 
 def test_an_engine_is_a_plan_for_a_gpu(person: Exported, tmp_path: Path) -> None:
     manifest = read_model_file(person.path).manifest
-    path = engine(tmp_path, manifest, plugin="/lib/edgeseg.so")
+    path = engine(tmp_path, manifest, plugin="/lib/libedgeseg_plugin.so")
     served = put(path, tmp_path / "repository")
     config = read(served.folder)
     assert (served.folder / "1" / "model.plan").read_bytes() == b"a plan"
     assert config.platform == "tensorrt_plan" and config.max_batch_size == 8
     assert config.instance_group[0].kind == ModelInstanceGroup.KIND_GPU
     assert complaints(config, open_session(person.path)) == []
-    assert "10.3.0" in served.notes[0] and "plugins=/lib/edgeseg.so" in served.notes[1]
+    assert "10.3.0" in served.notes[0] and "plugins=/lib/libedgeseg_plugin_loader.so" in served.notes[1]
     assert read(put(path, tmp_path / "repository", 2).folder).max_batch_size == 2
     with pytest.raises(UsageError, match="9 of at most 8"):
         describe(path, tmp_path, 9)
