@@ -1,38 +1,43 @@
-"""Things in front of people: torn, soft or speckled patches, which the mask then does not count as people.
+"""Things in front of people. Large ones hide them: table tops, water, leaves. Small ones are theirs: a badge, a cup.
 
-Without them a network learns that what is above the knees goes on below them, and draws legs into spray, leaves and
-table tops.
+Without the first a network learns that what is above the knees goes on below them, and draws legs into spray. Without
+the second it then learns to cut out what people wear and hold.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from edgeseg.types import Image, LabelMap
 
+Box = Sequence[int]  # left, top, width, height
+
 
 def occlude(image: Image, mask: LabelMap, cover: Image, rng: np.random.Generator) -> None:
-    """Lay a patch over a part of the people in view, in place; nothing happens where there are none.
+    """Lay something in front of the people in view, in place; nothing happens where there are none.
+
+    Either it comes in from below or from a side, with a torn, soft or speckled edge, and 0 is written into the mask
+    where it covers more than half. Or it is a small patch on a person, and the mask stays as it is.
 
     Args:
         image: uint8 [H, W, 3] BGR.
-        mask: uint8 [H, W]; 0 is written where the patch covers more than half.
-        cover: uint8 [H, W, 3] BGR, what the patch shows.
-        rng: of its place, size and shape.
+        mask: uint8 [H, W].
+        cover: uint8 [H, W, 3] BGR, what lies in front.
+        rng: of kind, place, size and shape.
     """
     import cv2
 
-    x, y, width, height = cv2.boundingRect((mask == 1).astype(np.uint8))
-    if width < 8 or height < 12:
+    box = cv2.boundingRect((mask == 1).astype(np.uint8))
+    if box[2] < 8 or box[3] < 12:
         return
-    rows, columns = np.nonzero(mask == 1)
-    # Twice as often at the lower half, where things are in front of people.
-    aim = max(int(rng.integers(len(rows))) for _ in range(2))
-    radius = rng.uniform(0.15, 0.5) * min(height, 1.5 * width), rng.uniform(0.15, 0.9) * min(width, 1.5 * height)
-    opacity = _torn(mask.shape, (float(rows[aim]), float(columns[aim])), radius, rng)
+    small = rng.random() < 0.4
+    opacity = _patch(mask, box, rng) if small else _from_outside(mask.shape, box, rng)
     image[:] = image + opacity[..., None] * (cover - image.astype(np.float32))
-    mask[(opacity > 0.5) & (mask == 1)] = 0
+    if not small:
+        mask[(opacity > 0.5) & (mask == 1)] = 0
 
 
 def foam(cover: Image, rng: np.random.Generator) -> Image:
@@ -47,18 +52,38 @@ def foam(cover: Image, rng: np.random.Generator) -> Image:
     return np.clip(shaded, 0, 255).astype(np.uint8)
 
 
-def _torn(
-    shape: tuple[int, ...], centre: tuple[float, float], radius: tuple[float, float], rng: np.random.Generator
-) -> npt.NDArray[np.float32]:
-    """Opacity float32 [H, W], 0..1, of an ellipse whose border noise of two scales moves in and out."""
+def _patch(mask: LabelMap, box: Box, rng: np.random.Generator) -> npt.NDArray[np.float32]:
+    """Opacity float32 [H, W], 0..1, of a small rectangle or ellipse, turned, with its middle on a person."""
+    import cv2
+
+    rows, columns = np.nonzero(mask == 1)
+    middle = int(rng.integers(len(rows)))
+    side = min(box[2], box[3])
+    axes = [max(1.0, side * rng.uniform(0.03, 0.14)) for _ in range(2)]
+    place = (float(columns[middle]), float(rows[middle])), (2 * axes[0], 2 * axes[1]), float(rng.uniform(0.0, 180.0))
+    drawn: npt.NDArray[np.uint8] = np.zeros(mask.shape, np.uint8)
+    if rng.random() < 0.5:
+        cv2.ellipse(drawn, place, 255, -1)
+    else:
+        cv2.fillPoly(drawn, [cv2.boxPoints(place).round().astype(np.int32)], 255)
+    return cv2.GaussianBlur(drawn, (3, 3), 0).astype(np.float32) / 255.0
+
+
+def _from_outside(shape: tuple[int, ...], box: Box, rng: np.random.Generator) -> npt.NDArray[np.float32]:
+    """Opacity float32 [H, W], 0..1, of all that lies beyond a line through the box, moved by noise of two scales."""
     import cv2
 
     height, width = shape
-    y = (np.arange(height, dtype=np.float32)[:, None] - centre[0]) / max(radius[0], 2.0)
-    x = (np.arange(width, dtype=np.float32)[None, :] - centre[1]) / max(radius[1], 2.0)
-    distance = np.sqrt(x * x + y * y)
-    for cells, strength in ((int(rng.integers(4, 12)), rng.uniform(0.1, 0.9)), (64, 0.6 * rng.random() ** 2)):
+    x, y, box_width, box_height = box
+    # 0 at the far side of the people, 1 where the thing comes from.
+    if rng.random() < 0.7:
+        along = np.repeat((np.arange(height, dtype=np.float32)[:, None] - y) / box_height, width, axis=1)
+    else:
+        along = np.repeat((np.arange(width, dtype=np.float32)[None, :] - x) / box_width, height, axis=0)
+        along = along if rng.random() < 0.5 else 1.0 - along
+    for cells, strength in ((int(rng.integers(3, 12)), rng.uniform(0.0, 0.2)), (64, 0.2 * rng.random() ** 2)):
         coarse = rng.standard_normal((cells, cells)).astype(np.float32)
-        distance += np.float32(strength) * cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+        along += np.float32(strength) * cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
     # A hard edge is a table's, a soft one water's.
-    return np.clip((1.0 - distance) * np.float32(rng.uniform(2.0, 20.0)) + 0.5, 0.0, 1.0)  # type: ignore[no-any-return]
+    sharpness = np.float32(rng.uniform(4.0, 40.0))
+    return np.clip((along - np.float32(rng.uniform(0.45, 0.95))) * sharpness + 0.5, 0.0, 1.0)  # type: ignore[no-any-return]

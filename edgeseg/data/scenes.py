@@ -34,7 +34,7 @@ class Scenes:
         people: largest number of pasted people.
         tilt_deg: standard deviation of the angle by which pasted full figures lean, degrees.
         decoy: probability that a scene also holds a person's outline filled with background.
-        occlude: probability that something stands in front of the people of any sample.
+        occlude: probability that something lies in front of the people of any sample; see `occlude`.
         mix: probability that half of the classes of a real picture are laid over another, where they are: ClassMix of
             Olsson et al. 2021, which used it on guessed labels.
         geometric, photometric: the paired transforms.
@@ -73,8 +73,10 @@ class SceneMaker:
             if self.config.mix and rng.random() < self.config.mix:
                 _lay_over(image, mask, *self._real(rng, target), rng)
         if self.config.occlude and rng.random() < self.config.occlude:
-            cover, _ = self._background(rng, target)
-            occlude(image, mask, foam(cover, rng) if rng.random() < 0.4 else cover, rng)
+            cover, people = self._background(rng, target)
+            # Where no free window was found, there are people in it.
+            if not (people == 1).any():
+                occlude(image, mask, foam(cover, rng) if rng.random() < 0.4 else cover, rng)
         return change(image, rng, self.config.photometric), mask
 
     def _draw(self, rng: np.random.Generator, shares: np.ndarray) -> tuple[Pool, Pair]:

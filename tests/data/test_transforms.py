@@ -168,20 +168,24 @@ def test_empty_scenes_hold_nobody(tmp_path: Path) -> None:
 
 
 def test_what_is_in_front_of_people_is_no_person(tmp_path: Path) -> None:
-    """White people on black; what lies in front of them is black, soft at its border, or gray and grainy."""
+    """White people on black; what lies in front of them is black, or gray and grainy. What is small is theirs."""
     pool, still = people(tmp_path, (440, 520)), Photometric(**NOTHING)
     bare, maker = (SceneMaker([pool], Scenes(occlude=share, photometric=still)) for share in (0.0, 1.0))
-    covered = 0
+    covered = patched = 0
     for seed in range(24):
         full, whole = bare(np.random.default_rng(seed), (128, 128))
         image, mask = maker(np.random.default_rng(seed), (128, 128))
         assert not mask[whole == 0].any(), "nobody is added"
         hidden = (whole == 1) & (mask == 0)
         covered += bool(hidden.any())
-        changed = np.abs(image.astype(int) - full).max(axis=2)
-        assert np.count_nonzero(changed[hidden] > 8) >= 0.9 * np.count_nonzero(hidden), "what is hidden shows"
-        assert np.count_nonzero(changed[mask == 1] > 128) <= 0.02 * mask.size, "what counts as a person still looks so"
-    assert covered >= 18
+        changed = np.abs(image.astype(int) - full).max(axis=2) > 8
+        assert np.count_nonzero(changed[hidden]) >= 0.9 * np.count_nonzero(hidden), "what is hidden shows"
+        on_them = np.count_nonzero(changed[mask == 1])
+        # People whose mask lost nothing have a patch at most, or a soft edge in front of them.
+        assert hidden.any() or on_them <= 0.5 * np.count_nonzero(whole == 1)
+        patched += bool(on_them and not hidden.any())
+    assert covered >= 8
+    assert patched >= 5
 
 
 def test_half_of_the_classes_of_another_picture_are_laid_over(tmp_path: Path) -> None:
