@@ -25,6 +25,7 @@ from common import keep_two_cores, tell
 
 from edgeseg.cli.output import table, write_json
 from edgeseg.machine import describe
+from edgeseg.runtime.backends import load_backend
 from edgeseg.runtime.backends.base import default_threads, first_inputs
 from edgeseg.runtime.backends.model_file import read_model_file
 from edgeseg.runtime.zoo import find_model
@@ -70,15 +71,15 @@ def on_onnxruntime(path: Path, inputs: Inputs, calls: int, folder: Path) -> tupl
     """(node -> (operator, median ms), median ms of a whole call without the profiler)."""
     import onnxruntime
 
-    def session(prefix: str | None) -> Any:
+    def session(prefix: str) -> Any:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.log_severity_level = default_threads(), 3
-        if prefix:
-            options.enable_profiling, options.profile_file_prefix = True, prefix
+        options.add_free_dimension_override_by_name("N", 1)
+        options.enable_profiling, options.profile_file_prefix = True, prefix
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
-    plain, profiled = session(None), session(str(folder / "ort"))
-    whole = median_ms(lambda: plain.run(None, dict(inputs)), calls)
+    whole = whole_ms(path, "onnxruntime", inputs, calls)
+    profiled = session(str(folder / "ort"))
     for _ in range(calls):
         profiled.run(None, dict(inputs))
     events = json.loads(Path(profiled.end_profiling()).read_text(encoding="utf-8"))
@@ -101,13 +102,10 @@ def on_openvino(path: Path, inputs: Inputs, calls: int) -> tuple[dict[tuple[str,
 
     core: Any = openvino.Core()
     model = core.read_model(inline_local_functions(load(path)).SerializeToString())
-    threads = {"INFERENCE_NUM_THREADS": default_threads()}
-
-    def request(profiled: bool) -> Any:
-        return core.compile_model(model, "CPU", threads | {"PERF_COUNT": profiled}).create_infer_request()
-
-    plain, profiled = request(False), request(True)
-    whole = median_ms(lambda: plain.infer(dict(inputs)), calls)
+    model.reshape({port: [1, *list(port.partial_shape)[1:]] for port in model.inputs})
+    settings = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": default_threads()}
+    whole = whole_ms(path, "openvino", inputs, calls)
+    profiled = core.compile_model(model, "CPU", settings | {"PERF_COUNT": True}).create_infer_request()
     spent: dict[str, list[float]] = {}
     kinds: dict[str, str] = {}
     for _ in range(calls):
@@ -119,6 +117,12 @@ def on_openvino(path: Path, inputs: Inputs, calls: int) -> tuple[dict[tuple[str,
     nodes = profiled.get_compiled_model().get_runtime_model().get_ops()
     inside = {node.get_friendly_name(): originals(node) for node in nodes}
     return {inside.get(name) or (name,): (kinds[name], statistics.median(own)) for name, own in spent.items()}, whole
+
+
+def whole_ms(path: Path, backend: str, inputs: Inputs, calls: int) -> float:
+    """Median ms of a call, as `edgeseg run` makes it: sizes fixed, the backend's own settings."""
+    with load_backend(path, backend) as loaded:
+        return median_ms(lambda: loaded.infer(inputs), calls)
 
 
 def originals(node: Any) -> tuple[str, ...]:
