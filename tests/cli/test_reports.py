@@ -55,7 +55,13 @@ def test_a_model_is_told_with_the_plain_values_of_its_card() -> None:
     model = {
         "name": "toy",
         "files": {"fp32": {"path": "toy.onnx", "bytes": 2_100_000}},
-        "card": {"name": "toy", "terms": "research", "figures": {"iou": 0.96123, "worst": ["a"]}},
+        "card": {
+            "name": "toy",
+            "terms": "research",
+            "classes": ["sky", "road"],
+            "origin": {"fp32": {"recipe": {"steps": 5}}},
+            "figures": {"iou": 0.96123, "worst": ["a"], "recall": {"sky": 0.5, "road": 0.25}},
+        },
     }
     assert describe_model(model).splitlines() == [
         "toy: fp32 2.10 MB",
