@@ -156,7 +156,8 @@ def reliability() -> str:
     if long_run:
         parts += [
             "## A long run",
-            f"{long_run['summary'][0]}; `python benchmarks/soak.py`, watched from outside while it ran.",
+            "`python benchmarks/soak.py`, watched from outside while it ran:",
+            "\n".join(f"- {line}" for line in long_run["summary"]),
             "The video is Matroska (`--save OUT.mkv`), which is what to record for days into: the index of an MP4 has "
             "a row for every frame and stays in memory until the end.",
         ]

@@ -25,16 +25,20 @@ def soak(monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
 def test_a_short_run_is_level(tmp_path: Path, tiny_model: Path, soak) -> None:  # type: ignore[no-untyped-def]
     """Some thousand frames; what a process still sets up at their beginning is longer than a twentieth of them."""
     out = tmp_path / "soak.json"
-    words = [sys.executable, str(BENCHMARKS / "soak.py"), "--frames", "3000", "--first", "0.5", "--json", str(out)]
+    words = [sys.executable, str(BENCHMARKS / "soak.py"), "--frames", "2000", "--first", "0.5", "--json", str(out)]
     done = subprocess.run(
         [*words, "--model", str(tiny_model), "--backend", "onnxruntime"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     body = json.loads(out.read_text())
-    assert body["met"] and body["files"] == {"masks": 3000, "lines": 3000, "pictures": 3000}
-    assert len(body["outputs"]) == 6 and set(body["outputs"].values()) == {3000} and body["pictures_viewed"] > 3
-    assert body["begin"]["handles"] > 3 and body["begin"]["threads"] > 3 and body["begin"]["resident_mb"] > 20
-    assert len(body["curve_mb"]) >= 3
+    many, streams = body["runs"]
+    assert body["met"] and many["files"] == {"masks": 2000, "lines": 2000, "pictures": 2000}
+    assert streams["files"] == {"masks": 2000, "pictures": 2000, "recorded": 2000}
+    assert len(many["outputs"]) == 6 and {"standard output", "recording"} < set(streams["outputs"])
+    for run in body["runs"]:
+        assert set(run["outputs"].values()) == {2000} and run["pictures_viewed"] > 3
+        assert run["begin"]["handles"] > 3 and run["begin"]["threads"] > 3 and run["begin"]["resident_mb"] > 20
+        assert len(run["curve_mb"]) >= 3
 
 
 def test_what_grows_is_seen(soak) -> None:  # type: ignore[no-untyped-def]
