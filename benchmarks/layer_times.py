@@ -15,7 +15,7 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,8 @@ from edgeseg.runtime.zoo import find_model
 Inputs = Mapping[str, npt.NDArray[Any]]
 # Of what OpenVINO adds, or ONNX Runtime: layouts and conversions between layers.
 MOVES = ("Reorder", "Convert", "ReorderInput", "ReorderOutput", "Subgraph", "QuantizeLinear", "DequantizeLinear")
+CONVOLUTIONS = ("Conv", "FusedConv", "Convolution", "GroupConvolution")
+GROUPS = dict.fromkeys(("Upsample", "Resize", "Interpolate"), "upsampling") | {"Concat": "concatenation"}
 
 
 def main() -> None:
@@ -52,18 +54,22 @@ def main() -> None:
         fp32, whole_fp32 = on_onnxruntime(files["fp32"], inputs, args.calls, Path(folder))
     int8, whole_int8 = on_openvino(files["int8"], inputs, args.calls)
     rows = side_by_side(fp32, int8, layer_names(files["fp32"]))
+    groups = grouped(rows, depthwise_layers(files["fp32"]))
     body = {
         "command": f"python benchmarks/layer_times.py --model {args.model}",
         "model": args.model,
         "calls": args.calls,
         "cores_used": cores,
         "whole_ms": {"onnxruntime_fp32": whole_fp32, "openvino_int8": whole_int8, "ratio": whole_fp32 / whole_int8},
+        "groups": groups,
         "layers": rows,
         "machine": describe(),
     }
     write_json(body, args.json)
     listed = [[row["layer"], row["operator"], row["onnxruntime_fp32_ms"], row["openvino_int8_ms"]] for row in rows[:30]]
     print(table(["layer", "operator", "fp32, ONNX Runtime, ms", "int8, OpenVINO, ms"], listed))
+    sums = [[name, own["onnxruntime_fp32_ms"], own["openvino_int8_ms"]] for name, own in groups.items()]
+    print(table(["all of", "fp32, ONNX Runtime, ms", "int8, OpenVINO, ms"], sums))
     print(f"whole: {whole_fp32:.2f} ms and {whole_int8:.2f} ms, {whole_fp32 / whole_int8:.2f} times as fast")
 
 
@@ -175,6 +181,31 @@ def side_by_side(
         stripped = [name.removesuffix("/WithoutBiases") for name in names]
         add(next((name for name in stripped if name in layers.values()), stripped[0]), "openvino_int8_ms", kind, spent)
     return sorted(rows.values(), key=lambda row: -((row["openvino_int8_ms"] or 0) + (row["onnxruntime_fp32_ms"] or 0)))
+
+
+def depthwise_layers(path: Path) -> dict[str, bool]:
+    """Each convolution of the file, and whether each of its channels is filtered alone."""
+    from onnx import load
+
+    convolutions = [node for node in load(path).graph.node if node.op_type == "Conv"]
+    return {node.name: any(item.name == "group" and item.i > 1 for item in node.attribute) for node in convolutions}
+
+
+def grouped(rows: Sequence[Mapping[str, Any]], depthwise: Mapping[str, bool]) -> dict[str, dict[str, float]]:
+    """Sums over the rows of a kind, in ms."""
+    sums: dict[str, dict[str, float]] = {}
+    for row in rows:
+        kind, name = row["operator"].split()[0], row["layer"]
+        if name in depthwise or kind in CONVOLUTIONS:
+            group = "depthwise convolutions" if depthwise.get(name) or kind == "GroupConvolution" else "convolutions"
+        elif row["moves_only"]:
+            group = "conversions of layout and type"
+        else:
+            group = GROUPS.get(kind, "all else: camera bytes to planes, labels")
+        own = sums.setdefault(group, {"onnxruntime_fp32_ms": 0.0, "openvino_int8_ms": 0.0})
+        for column in own:
+            own[column] += row[column] or 0.0
+    return dict(sorted(sums.items(), key=lambda item: -sum(item[1].values())))
 
 
 if __name__ == "__main__":

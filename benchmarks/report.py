@@ -19,6 +19,7 @@ from typing import Any
 import yaml
 from cards import ROOT, ZOO, card, card_text, shipped
 from common import HERE
+from int8_text import int8_page
 from texts import accuracy_tables, load, table
 
 
@@ -234,6 +235,8 @@ def outputs() -> dict[Path, str]:
         written[ROOT / "docs" / "reliability.md"] = reliability()
     if load("temporal"):
         written[ROOT / "docs" / "temporal.md"] = smoothing()
+    if load("int8_costs") or load("layer_times"):
+        written[ROOT / "docs" / "int8.md"] = int8_page(machine_line(load("vs_mediapipe")))
     if load("accuracy"):
         written[HERE / "accuracy.md"] = accuracy()
     for name, about in shipped().items():
