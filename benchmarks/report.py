@@ -158,7 +158,7 @@ def reliability() -> str:
         parts += [
             "## A long run",
             "`python benchmarks/soak.py`, watched from outside while it ran:",
-            "\n".join(f"- {line}" for line in long_run["summary"]),
+            "\n".join(f"- {run['summary']}" for run in long_run["runs"].values()),
             "The video is Matroska (`--save OUT.mkv`), which is what to record for days into: the index of an MP4 has "
             "a row for every frame and stays in memory until the end.",
         ]

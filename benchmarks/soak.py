@@ -115,6 +115,9 @@ class Streams:
         return {"masks": count_packets(self.masks), "pictures": self.collect(), "recorded": recorded}
 
 
+KINDS: dict[str, type[Outputs] | type[Streams]] = {"files": Outputs, "streams": Streams}
+
+
 def count_lines(path: Path) -> int:
     """Lines of a file."""
     with path.open("rb") as file:
@@ -259,6 +262,8 @@ def soak(frames: int, model: str, backend: str, kind: type[Outputs] | type[Strea
     thin = samples[:: max(1, len(samples) // KEPT)]
     kept = {key: figures[key] for key in ("model", "precision", "backend", "throughput_fps")}
     return {
+        "frames": frames,
+        "source": SOURCE,
         "files": counts,
         "outputs": taken,
         "pictures_viewed": viewer.seen,
@@ -269,12 +274,12 @@ def soak(frames: int, model: str, backend: str, kind: type[Outputs] | type[Strea
     }
 
 
-def summary(body: dict[str, Any], frames: int) -> str:
+def summary(body: dict[str, Any]) -> str:
     """A run's figures in a sentence."""
     begin, end = body["begin"], body["end"]
     missed = ", ".join(name for name, met in body["met_each"].items() if not met)
     return (
-        f"{frames} frames ({SOURCE}, {body['model']} on {body['backend']}) into "
+        f"{body['frames']} frames ({body['source']}, {body['model']} on {body['backend']}) into "
         f"{', '.join(body['outputs'])}: {begin['resident_mb']:.1f} MB resident after {begin['progress']:.0%}, "
         f"{end['resident_mb']:.1f} MB at the end ({100 * body['grown']:+.2f} %, at most +{100 * body['limit']:g} %); "
         f"threads {begin['threads']} and {end['threads']}, handles {begin['handles']} and {end['handles']}"
@@ -291,16 +296,17 @@ def main() -> int:
     parser.add_argument(
         "--first", type=float, default=FIRST, help="share of the run after which memory must be settled"
     )
+    parser.add_argument("--runs", nargs="+", default=list(KINDS), choices=list(KINDS), help="others stay as they were")
     parser.add_argument("--json", default=str(RESULTS / "soak.json"), metavar="OUT")
     args = parser.parse_args()
-    runs = []
-    for kind in (Outputs, Streams):
-        runs.append(soak(args.frames, args.model, args.backend, kind, args.first))
-        tell(summary(runs[-1], args.frames))
-    met = all(run["met"] for run in runs)
-    about = {"command": "python benchmarks/soak.py", "summary": [summary(run, args.frames) for run in runs]}
-    about |= {"frames": args.frames, "source": SOURCE, "met": met}
-    write_json({**about, "runs": runs, "machine": describe()}, args.json)
+    path = Path(args.json)
+    runs = json.loads(path.read_text(encoding="utf-8"))["runs"] if path.is_file() else {}
+    for name in args.runs:
+        body = soak(args.frames, args.model, args.backend, KINDS[name], args.first)
+        runs[name] = {"summary": summary(body), **body, "machine": describe()}
+        tell(runs[name]["summary"])
+    met = all(run["met"] for run in runs.values())
+    write_json({"command": "python benchmarks/soak.py", "met": met, "runs": runs}, str(path))
     return 0 if met else 5
 
 

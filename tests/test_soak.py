@@ -31,11 +31,11 @@ def test_a_short_run_is_level(tmp_path: Path, tiny_model: Path, soak) -> None:  
     )
     assert done.returncode == 0, done.stderr
     body = json.loads(out.read_text())
-    many, streams = body["runs"]
+    many, streams = body["runs"]["files"], body["runs"]["streams"]
     assert body["met"] and many["files"] == {"masks": 2000, "lines": 2000, "pictures": 2000}
     assert streams["files"] == {"masks": 2000, "pictures": 2000, "recorded": 2000}
     assert len(many["outputs"]) == 6 and {"standard output", "recording"} < set(streams["outputs"])
-    for run in body["runs"]:
+    for run in body["runs"].values():
         assert set(run["outputs"].values()) == {2000} and run["pictures_viewed"] > 3
         assert run["begin"]["handles"] > 3 and run["begin"]["threads"] > 3 and run["begin"]["resident_mb"] > 20
         assert len(run["curve_mb"]) >= 3
