@@ -27,7 +27,7 @@ from edgeseg.calib.calibrate import LAYERS
 from edgeseg.calib.model_file import read_float_model
 from edgeseg.calib.ranges import Ranges
 from edgeseg.errors import ModelError, UsageError, nearest
-from edgeseg.export import equalize_graph, fold, fused_step, shared_scales
+from edgeseg.export import equalize_graph, fold, fused_step, rounding, shared_scales
 from edgeseg.export import graph as g
 from edgeseg.export.bias_correction import correct_biases
 from edgeseg.export.to_onnx import save, written_aside
@@ -67,6 +67,7 @@ def quantize(
     pictures: Sequence[npt.NDArray[np.uint8]] = (),
     unify: Collection[str] = shared_scales.DEFAULT,
     equalize: bool = True,
+    biases: bool = True,
 ) -> Quantized:
     """Write the int8 file of an fp32 file.
 
@@ -77,9 +78,11 @@ def quantize(
         keep_float: names of convolutions, linear layers and fused steps to leave in float.
         weight_bits: 7 keeps dense convolutions exact on CPUs without VNNI; 8 is a little finer where the file only
             meets VNNI, Arm or a GPU. Depthwise weights always have 8.
-        pictures: inputs, uint8 [1, H, W, 3] each, to correct the biases on; without them biases stay as they are.
+        pictures: inputs, uint8 [1, H, W, 3] each, on which weights are rounded so that the outputs change least
+            (`rounding`) and biases corrected (`bias_correction`); without them each weight goes to its nearest step.
         unify: around what else than fused steps one scale is shared: "concat", "residual"; see `shared_scales`.
         equalize: give channels the same range first; see `equalize_graph`. The file says so in its metadata.
+        biases: correct them, where there are pictures.
 
     Raises:
         UsageError: a name in `keep_float` that is no such node, other bits, or another word in `unify`.
@@ -98,8 +101,8 @@ def quantize(
         steps = equalize_graph.find_steps(model.graph, ranges.channels, limits)
         equalize_graph.apply_steps(model.graph, steps)
     reference = type(model).FromString(model.SerializeToString())
-    result = rewrite(model, ranges, keep_float, weight_bits, unify)
-    if pictures:
+    result = rewrite(model, ranges, keep_float, weight_bits, unify, pictures)
+    if pictures and biases:
         correct_biases(reference, model, pictures)
     note: dict[str, object] = {
         "method": ranges.method,
@@ -108,7 +111,8 @@ def quantize(
         "parent_sha256": ranges.model_sha256,
         "weight_bits": weight_bits,
         "kept_float": list(result.kept_float),
-        "biases_corrected_on": len(pictures),
+        "weights_rounded_on": len(pictures),
+        "biases_corrected_on": len(pictures) if biases else 0,
         "equalized": bool(steps),
     }
     if set(unify) != set(shared_scales.DEFAULT):
@@ -175,16 +179,18 @@ def rewrite(
     keep_float: Collection[str] = (),
     weight_bits: int = WEIGHT_BITS,
     unify: Collection[str] = shared_scales.DEFAULT,
+    pictures: Sequence[npt.NDArray[np.uint8]] = (),
 ) -> Quantized:
     """Put the pairs into the graph of `model`, in place; see `quantize`."""
     import onnx
 
     made = plan(model, ranges, keep_float, unify)
     graph = model.graph
+    moments = rounding.second_moments(model, made.layers, pictures) if pictures else {}
     for leader, scale in made.scales.items():
         g.put(graph, f"{leader}.scale", scale)
     done = {node.name for node in (*made.steps, *made.layers)}
-    head = _quantize_weights(graph, made.layers, weight_bits)
+    head = _quantize_weights(graph, made.layers, weight_bits, moments)
     _quantize_tensors(graph, {tensor: f"{leader}.scale" for tensor, leader in made.leader.items()}, head)
     g.prune(model)
     onnx.checker.check_model(model, full_check=True)
@@ -214,7 +220,9 @@ def weight_levels(depthwise: bool, bits: int = WEIGHT_BITS) -> int:
     return 127 if depthwise else int(2 ** (bits - 1)) - 1
 
 
-def _quantize_weights(graph: onnx.GraphProto, nodes: Iterable[onnx.NodeProto], bits: int) -> list[onnx.NodeProto]:
+def _quantize_weights(
+    graph: onnx.GraphProto, nodes: Iterable[onnx.NodeProto], bits: int, moments: Mapping[str, rounding.Array]
+) -> list[onnx.NodeProto]:
     """Replace the layers' weights by int8 ones; returns the nodes that give the floats back."""
     from onnx import helper
 
@@ -226,7 +234,11 @@ def _quantize_weights(graph: onnx.GraphProto, nodes: Iterable[onnx.NodeProto], b
             levels = weight_levels(weight.shape[1] == 1 and g.attribute(node, "group", 1) > 1, bits)
             flat = weight.reshape(len(weight), -1)
             scale = np.maximum((np.abs(flat).max(axis=1) / levels).astype(np.float32), _SMALLEST)
-            steps = np.clip(np.rint(flat / scale[:, None]), -levels, levels).astype(np.int8).reshape(weight.shape)
+            if node.name in moments:
+                steps = rounding.rounded_by_group(flat, scale.astype(np.float64), levels, moments[node.name])
+            else:
+                steps = np.clip(np.rint(flat / scale[:, None]), -levels, levels).astype(np.int8)
+            steps = steps.reshape(weight.shape)
             parts = [f"{name}.int8", f"{name}.scale", f"{name}.zero"]
             for part, value in zip(parts, (steps, scale, np.zeros(len(scale), np.int8)), strict=True):
                 g.put(graph, part, value)

@@ -37,8 +37,8 @@ from edgeseg.train.start import normalize
 RECIPES = Path(__file__).resolve().parent
 ZOO = RECIPES.parent / "edgeseg" / "zoo"
 FRAMES_A_SET = 64
-# Pictures that channels are equalized on, out of those.
-EQUALIZED_ON = 64
+# Pictures that channels are equalized and weights rounded on, out of those.
+EQUALIZED_ON = ROUNDED_ON = 64
 
 
 def main() -> int:
@@ -98,8 +98,9 @@ def ship(checkpoint: Path, name: str, size: tuple[int, int], frames: Path, metho
     manifest = dataclasses.replace(manifest, name=name, origin=origin)
     report = export_onnx(network, manifest, folder / "model.onnx")
     ranges = calibrate(folder / "model.onnx", FrameSet(frames, count=None), method)
+    pictures = [tile[None] for image, _ in FrameSet(frames, count=ROUNDED_ON).inputs(manifest) for tile in image]
     # Biases are not corrected: on the validation sets that lost more than it gave after training on rounded values.
-    made = quantize(folder / "model.onnx", ranges, folder / "model.int8.onnx")
+    made = quantize(folder / "model.onnx", ranges, folder / "model.int8.onnx", pictures=pictures, biases=False)
     log = checkpoint.with_name("log.jsonl")
     if log.is_file():
         shutil.copyfile(log, folder / "training.jsonl")

@@ -30,7 +30,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ranges", required=True, type=Path, metavar="RANGES.json", help="by edgeseg calibrate")
     parser.add_argument("-o", "--out", required=True, type=Path, metavar="OUT.onnx", help="the file to write")
     parser.add_argument("--keep-float", type=names, default=(), metavar="A,B", help="nodes that stay in float")
-    parser.add_argument("--frames", type=Path, metavar="DIR|CLIP", help="pictures to correct the biases on")
+    parser.add_argument(
+        "--frames",
+        type=Path,
+        metavar="DIR|CLIP",
+        help="pictures to round the weights and correct the biases on: less is lost",
+    )
     parser.add_argument(
         "--max-drop",
         type=number("drop", 0, 100),
@@ -86,7 +91,7 @@ def check_options(args: argparse.Namespace) -> None:
             missing = "--data" if args.data is None else "--max-drop"
             raise UsageError("--max-drop and --data belong together, missing is", missing, "Give both or neither")
     if args.qat and args.frames:
-        raise UsageError("--qat learns the biases that --frames corrects", "both", "Leave one of them out")
+        raise UsageError("--qat learns what --frames corrects", "both", "Leave one of them out")
     if args.frames and manifest_of(args.model).task == "instance":
         todo = "Leave --frames out: what lies behind the regions has other means in int8 than in float"
         raise UsageError("biases of instance models are not corrected", args.model, todo)
