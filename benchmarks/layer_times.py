@@ -4,8 +4,8 @@
 
 Both run in turn on the same picture, each with the threads that the runtime gives it, and each with its own profiler.
 Both fuse what stands behind a convolution into it, so that a row is a convolution of the file with its activation; what
-only one of them executes, layouts and conversions above all, has a row of its own. A profiler costs time itself,
-so `whole_ms` is measured without one.
+only one of them executes, layouts and conversions above all, has a row of its own. A profiler costs time itself, so
+whole calls are timed without one, some of each runtime in turn.
 """
 
 from __future__ import annotations
@@ -16,12 +16,14 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from common import keep_two_cores, tell
+from common import keep_two_cores, spread, tell
 
 from edgeseg.cli.output import table, write_json
 from edgeseg.machine import describe
@@ -33,6 +35,7 @@ from edgeseg.runtime.zoo import find_model
 Inputs = Mapping[str, npt.NDArray[Any]]
 # Of what OpenVINO adds, or ONNX Runtime: layouts and conversions between layers.
 MOVES = ("Reorder", "Convert", "ReorderInput", "ReorderOutput", "Subgraph", "QuantizeLinear", "DequantizeLinear")
+ROUNDS, CALLS = 40, 20
 CONVOLUTIONS = ("Conv", "FusedConv", "Convolution", "GroupConvolution")
 GROUPS = dict.fromkeys(("Upsample", "Resize", "Interpolate"), "upsampling") | {"Concat": "concatenation"}
 
@@ -50,9 +53,10 @@ def main() -> None:
     image = np.random.default_rng(0).integers(0, 256, (1, manifest.height, manifest.width, 3), np.uint8)
     inputs = first_inputs(manifest, image)
     tell(f"{args.model}: {args.calls} calls each")
+    whole, ratio = in_turn({"onnxruntime_fp32": files["fp32"], "openvino_int8": files["int8"]}, inputs)
     with tempfile.TemporaryDirectory() as folder:
-        fp32, whole_fp32 = on_onnxruntime(files["fp32"], inputs, args.calls, Path(folder))
-    int8, whole_int8 = on_openvino(files["int8"], inputs, args.calls)
+        fp32 = on_onnxruntime(files["fp32"], inputs, args.calls, Path(folder))
+    int8 = on_openvino(files["int8"], inputs, args.calls)
     rows = side_by_side(fp32, int8, layer_names(files["fp32"]))
     groups = grouped(rows, depthwise_layers(files["fp32"]))
     body = {
@@ -60,7 +64,8 @@ def main() -> None:
         "model": args.model,
         "calls": args.calls,
         "cores_used": cores,
-        "whole_ms": {"onnxruntime_fp32": whole_fp32, "openvino_int8": whole_int8, "ratio": whole_fp32 / whole_int8},
+        "whole_ms": whole,
+        "times_as_fast": ratio,
         "groups": groups,
         "layers": rows,
         "machine": describe(),
@@ -70,11 +75,14 @@ def main() -> None:
     print(table(["layer", "operator", "fp32, ONNX Runtime, ms", "int8, OpenVINO, ms"], listed))
     sums = [[name, own["onnxruntime_fp32_ms"], own["openvino_int8_ms"]] for name, own in groups.items()]
     print(table(["all of", "fp32, ONNX Runtime, ms", "int8, OpenVINO, ms"], sums))
-    print(f"whole: {whole_fp32:.2f} ms and {whole_int8:.2f} ms, {whole_fp32 / whole_int8:.2f} times as fast")
+    print(
+        f"whole: {whole['onnxruntime_fp32']:.2f} ms and {whole['openvino_int8']:.2f} ms, {ratio['median']:.2f} times "
+        f"as fast ({ratio['quartile_low']:.2f} to {ratio['quartile_high']:.2f})"
+    )
 
 
-def on_onnxruntime(path: Path, inputs: Inputs, calls: int, folder: Path) -> tuple[dict[str, tuple[str, float]], float]:
-    """(node -> (operator, median ms), median ms of a whole call without the profiler)."""
+def on_onnxruntime(path: Path, inputs: Inputs, calls: int, folder: Path) -> dict[str, tuple[str, float]]:
+    """node -> (operator, median ms)."""
     import onnxruntime
 
     def session(prefix: str) -> Any:
@@ -84,7 +92,6 @@ def on_onnxruntime(path: Path, inputs: Inputs, calls: int, folder: Path) -> tupl
         options.enable_profiling, options.profile_file_prefix = True, prefix
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
-    whole = whole_ms(path, "onnxruntime", inputs, calls)
     profiled = session(str(folder / "ort"))
     for _ in range(calls):
         profiled.run(None, dict(inputs))
@@ -97,10 +104,10 @@ def on_onnxruntime(path: Path, inputs: Inputs, calls: int, folder: Path) -> tupl
             node = name.removesuffix("_kernel_time")
             spent.setdefault(node, []).append(event["dur"] / 1e3)
             kinds[node] = str(event["args"].get("op_name", ""))
-    return {node: (kinds[node], statistics.median(values)) for node, values in spent.items()}, whole
+    return {node: (kinds[node], statistics.median(values)) for node, values in spent.items()}
 
 
-def on_openvino(path: Path, inputs: Inputs, calls: int) -> tuple[dict[tuple[str, ...], tuple[str, float]], float]:
+def on_openvino(path: Path, inputs: Inputs, calls: int) -> dict[tuple[str, ...], tuple[str, float]]:
     """The same; each executed layer by the original nodes in it."""
     import openvino
     from onnx import load
@@ -110,7 +117,6 @@ def on_openvino(path: Path, inputs: Inputs, calls: int) -> tuple[dict[tuple[str,
     model = core.read_model(inline_local_functions(load(path)).SerializeToString())
     model.reshape({port: [1, *list(port.partial_shape)[1:]] for port in model.inputs})
     settings = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": default_threads()}
-    whole = whole_ms(path, "openvino", inputs, calls)
     profiled = core.compile_model(model, "CPU", settings | {"PERF_COUNT": True}).create_infer_request()
     spent: dict[str, list[float]] = {}
     kinds: dict[str, str] = {}
@@ -122,13 +128,22 @@ def on_openvino(path: Path, inputs: Inputs, calls: int) -> tuple[dict[tuple[str,
                 kinds[item.node_name] = f"{item.node_type} {item.exec_type}"
     nodes = profiled.get_compiled_model().get_runtime_model().get_ops()
     inside = {node.get_friendly_name(): originals(node) for node in nodes}
-    return {inside.get(name) or (name,): (kinds[name], statistics.median(own)) for name, own in spent.items()}, whole
+    return {inside.get(name) or (name,): (kinds[name], statistics.median(own)) for name, own in spent.items()}
 
 
-def whole_ms(path: Path, backend: str, inputs: Inputs, calls: int) -> float:
-    """Median ms of a call, as `edgeseg run` makes it: sizes fixed, the backend's own settings."""
-    with load_backend(path, backend) as loaded:
-        return median_ms(lambda: loaded.infer(inputs), calls)
+def in_turn(files: Mapping[str, Path], inputs: Inputs) -> tuple[dict[str, float], dict[str, float]]:
+    """Median ms of a call of each as `edgeseg run` makes it, sizes fixed; how many times as fast the last is."""
+    with ExitStack() as stack:
+        loaded = {name: stack.enter_context(load_backend(path, name.split("_")[0])) for name, path in files.items()}
+        rounds = [
+            {name: median_ms(partial(backend.infer, inputs), CALLS) for name, backend in loaded.items()}
+            for _ in range(ROUNDS)
+        ]
+    first, *_, last = files
+    return (
+        {name: statistics.median(one[name] for one in rounds) for name in files},
+        spread([one[first] / one[last] for one in rounds]),
+    )
 
 
 def originals(node: Any) -> tuple[str, ...]:

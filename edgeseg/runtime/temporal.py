@@ -23,7 +23,7 @@ STRENGTH = 0.7
 STEADY = "exponential:0.6+flow+hold"
 # How far beyond the threshold a probability must be to make a pixel foreground, and to end that: what appears has more
 # to prove than what is there. The push reaches its full size this far from the threshold.
-HOLD, HOLD_RAMP = (0.15, 0.05), 1 / 16
+HOLD, HOLD_RAMP = (0.1, 0.1), 1 / 16
 
 
 def check_smoothing(smoother: Smoother, manifest: Manifest) -> None:
