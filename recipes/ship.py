@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,8 @@ def main() -> int:
             # Before the first file of the zoo is written.
             commit = revision()
             for name, (height, width) in about["ships"].items():
-                ship(args.checkpoint, name, (height, width), frames, args.method, commit)
+                keep = about.get("keep_float", {}).get(name, ())
+                ship(args.checkpoint, name, (height, width), frames, args.method, commit, keep)
     except EdgeSegError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
@@ -85,7 +87,15 @@ def link_pictures(data: Path, sets: list[str], folder: Path) -> None:
             (folder / f"{Path(path).name}-{sample.image.name}").symlink_to(sample.image.resolve())
 
 
-def ship(checkpoint: Path, name: str, size: tuple[int, int], frames: Path, method: str, commit: str = "") -> None:
+def ship(
+    checkpoint: Path,
+    name: str,
+    size: tuple[int, int],
+    frames: Path,
+    method: str,
+    commit: str = "",
+    keep_float: Sequence[str] = (),
+) -> None:
     """Export, calibrate and quantize one model into its folder of the zoo."""
     folder = ZOO / name
     folder.mkdir(parents=True, exist_ok=True)
@@ -99,12 +109,22 @@ def ship(checkpoint: Path, name: str, size: tuple[int, int], frames: Path, metho
     report = export_onnx(network, manifest, folder / "model.onnx")
     ranges = calibrate(folder / "model.onnx", FrameSet(frames, count=None), method)
     pictures = [tile[None] for image, _ in FrameSet(frames, count=ROUNDED_ON).inputs(manifest) for tile in image]
-    # Biases are not corrected: on the validation sets that lost more than it gave after training on rounded values.
-    made = quantize(folder / "model.onnx", ranges, folder / "model.int8.onnx", pictures=pictures, biases=False)
+    pictures = pictures[:: max(1, len(pictures) // ROUNDED_ON)]
+    biases = not trained_for_int8(checkpoint)
+    int8 = folder / "model.int8.onnx"
+    made = quantize(folder / "model.onnx", ranges, int8, keep_float, pictures=pictures, biases=biases)
     log = checkpoint.with_name("log.jsonl")
     if log.is_file():
         shutil.copyfile(log, folder / "training.jsonl")
     print(f"{name}: against torch {report.label_agreement:.3%} of the labels agree; {len(made.int8)} nodes in int8")
+
+
+def trained_for_int8(checkpoint: Path) -> bool:
+    """Whether its last steps were on int8's rounded values.
+
+    Biases are not corrected then: on the validation sets of `person` that lost more than it gave.
+    """
+    return bool(torch.load(checkpoint, map_location="cpu", weights_only=True).get("int8_scales"))
 
 
 def revision() -> str:
