@@ -90,8 +90,8 @@ def second_moments(
         for image in inputs:
             values = dict(zip(dict.fromkeys(node.input[0] for node in part), run(image), strict=True))
             for node in part:
-                seen = _seen(values[node.input[0]], node, sizes[node.name], rng)
-                moment = np.einsum("ngi,ngj->gij", seen, seen, optimize=True) / len(seen) / len(inputs)
+                seen = _seen(values[node.input[0]], node, sizes[node.name], rng).transpose(1, 2, 0)
+                moment = seen @ seen.transpose(0, 2, 1) / seen.shape[2] / len(inputs)
                 sums[node.name] = sums[node.name] + moment if node.name in sums else moment
     return sums
 
