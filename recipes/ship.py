@@ -109,7 +109,7 @@ def ship(
     report = export_onnx(network, manifest, folder / "model.onnx")
     ranges = calibrate(folder / "model.onnx", FrameSet(frames, count=None), method)
     pictures = [tile[None] for image, _ in FrameSet(frames, count=ROUNDED_ON).inputs(manifest) for tile in image]
-    pictures = pictures[:: max(1, len(pictures) // ROUNDED_ON)]
+    pictures = pictures[:: -(-len(pictures) // ROUNDED_ON)]
     biases = not trained_for_int8(checkpoint)
     int8 = folder / "model.int8.onnx"
     made = quantize(folder / "model.onnx", ranges, int8, keep_float, pictures=pictures, biases=biases)
