@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from common import tell, write_result
+from common import RESULTS, tell, write_result
 
 from edgeseg.calib.ranges import Ranges
 from edgeseg.cli.output import table
@@ -62,9 +62,11 @@ def main() -> int:
     print(table([f"mIoU of {model}, {name} {reported}", *BACKENDS], rows))
     print(table(["layer", "points lost with it alone in int8"], [[row["layer"], row["drop_points"]] for row in layers]))
     met = all(value <= LIMIT_POINTS for own in lost.values() for value in own.values())
-    body = {"model": model, "data": name, "split": reported, "miou": scores, "points_lost": lost}
+    body = {"data": name, "split": reported, "miou": scores, "points_lost": lost}
     body |= {"limit_points": LIMIT_POINTS, "met": met, "swept_on": {"split": swept, "pictures": SWEPT_ON}}
-    write_result("int8_costs", {**body, "layers": layers})
+    path = RESULTS / "int8_costs.json"
+    others = json.loads(path.read_text(encoding="utf-8"))["models"] if path.is_file() else {}
+    write_result("int8_costs", {"models": others | {model: {**body, "layers": layers}}})
     return 0 if met else 5
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from texts import load, table
@@ -12,33 +12,44 @@ LAYERS = 15
 
 def int8_page(machine: str) -> str:
     """The whole page; `machine` is that of the times."""
-    return "\n\n".join(["# What int8 costs and gains", *_costs(load("int8_costs")), *_gains(machine)]) + "\n"
+    return (
+        "\n\n".join(["# What int8 costs and gains", *_costs(load("int8_costs").get("models", {})), *_gains(machine)])
+        + "\n"
+    )
 
 
-def _costs(body: Mapping[str, Any]) -> list[str]:
-    if not body:
+def _costs(models: Mapping[str, Any]) -> list[str]:
+    if not models:
         return []
-    lost = body["points_lost"]
-    backends = list(body["miou"]["fp32"])
+    limit = next(iter(models.values()))["limit_points"]
+    parts = [
+        f"mIoU in %, and points lost against fp32 (at most {limit:g}). The plain file is what `edgeseg calibrate` and "
+        "`edgeseg quantize` make with their default options on training pictures: `python benchmarks/int8_costs.py`. "
+        "Then what each layer costs alone in int8, the costliest first. `edgeseg quantize --max-drop` leaves those in "
+        "float that cost too much."
+    ]
+    for model, body in models.items():
+        parts += _cost(model, body)
+    return parts
+
+
+def _cost(model: str, body: Mapping[str, Any]) -> list[str]:
+    lost, backends, swept = body["points_lost"], list(body["miou"]["fp32"]), body["swept_on"]
     rows = [
-        [label, *(f"{100 * own[name]:.2f}" for name in backends), *(f"{lost[label][name]:+.2f}" for name in backends)]
-        if label in lost
-        else [label, *(f"{100 * own[name]:.2f}" for name in backends), *("" for _ in backends)]
+        [label, *(f"{100 * own[name]:.2f}" for name in backends), *_points(lost.get(label), backends)]
         for label, own in body["miou"].items()
     ]
-    swept = body["swept_on"]
     costliest = [[row["layer"], f"{row['drop_points']:+.3f}"] for row in body["layers"][:LAYERS]]
     total = sum(row["drop_points"] for row in body["layers"])
     return [
-        f"mIoU in % of `{body['model']}` on {body['data']} {body['split']}, and points lost against fp32 (at most "
-        f"{body['limit_points']:g}). The plain file is what `edgeseg calibrate` and `edgeseg quantize` make with their "
-        "default options on training pictures: `python benchmarks/int8_costs.py`.",
-        table(["file", *backends, *(f"lost, {name}" for name in backends)], rows),
-        f"Each layer alone in int8, on {swept['pictures']} pictures of {swept['split']}: the {len(costliest)} that "
-        f"cost most of {len(body['layers'])} (added up, all cost {total:+.2f}). `edgeseg quantize --max-drop` leaves "
-        "those in float that cost too much.",
-        table(["layer", "points lost"], costliest),
+        table([f"{model}, {body['data']} {body['split']}", *backends, *(f"lost, {name}" for name in backends)], rows),
+        table([f"layer, {swept['pictures']} pictures of {swept['split']}", "points lost"], costliest),
+        f"Those of all {len(body['layers'])} layers add up to {total:+.2f}.",
     ]
+
+
+def _points(lost: Mapping[str, float] | None, backends: Sequence[str]) -> list[str]:
+    return [f"{lost[name]:+.2f}" if lost else "" for name in backends]
 
 
 def _gains(machine: str) -> list[str]:
@@ -65,7 +76,7 @@ def _gains(machine: str) -> list[str]:
             f"The network alone takes {whole['onnxruntime_fp32']:.2f} ms in fp32 on ONNX Runtime and "
             f"{whole['openvino_int8']:.2f} ms in int8 on OpenVINO, in turn in one run: "
             f"{profile['times_as_fast']['median']:.2f} times as fast. Where the time goes, by each "
-            f"runtime's own profiler, in ms: `{profile['command']}`.",
+            f"runtime's own profiler, which costs time itself, in ms: `{profile['command']}`.",
             table(["kind of layer", "fp32, ONNX Runtime", "int8, OpenVINO"], cells),
         ]
     return parts if len(parts) > 1 else []

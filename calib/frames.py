@@ -22,6 +22,8 @@ from edgeseg.manifest import Manifest
 from edgeseg.types import Image
 
 DEFAULT_COUNT = 128
+# Of a picture that is cut into tiles: neighbours say much the same.
+TILES = 4
 # Input `image`, uint8 [1, H, W, 3] ([tiles, H, W, 3] where the model wants tiles), and the sha256 of its bytes.
 Prepared = tuple[npt.NDArray[np.uint8], str]
 _T = TypeVar("_T")
@@ -89,6 +91,14 @@ class FrameSet:
         for number, image in enumerate(_decode(self.source, wanted)):
             if image is not None and number in wanted:
                 yield image
+
+
+def some_inputs(frames: Frames, manifest: Manifest, count: int) -> list[npt.NDArray[np.uint8]]:
+    """At most `count` inputs, uint8 [1, H, W, 3] each, drawn from all of the frames; of a tiled one a few tiles are."""
+    made: list[npt.NDArray[np.uint8]] = []
+    for number, (tiles, _) in enumerate(frames.inputs(manifest)):
+        made += [tiles[place][None] for place in sample(range(len(tiles)), TILES, number)]
+    return sample(made, count, 0)
 
 
 def check_amounts(stride: int, count: int | None) -> None:

@@ -107,12 +107,20 @@ def _from_checkpoint(path: Path) -> tuple[nn.Module, Manifest]:
         outputs=_outputs(task, len(names)),
         architecture=dict(body["model"]),
         origin={
-            "recipe": body.get("recipe", {}),
+            "recipe": _portable(body.get("recipe", {})),
             "step": body.get("step"),
             "checkpoint_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         },
     )
     return model, manifest
+
+
+def _portable(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe without folders of the machine that it ran on: of absolute paths the run's and the file's name stay."""
+    return {
+        key: str(Path(*Path(value).parts[-2:])) if isinstance(value, str) and Path(value).is_absolute() else value
+        for key, value in recipe.items()
+    }
 
 
 def _outputs(task: str, classes: int) -> tuple[str, ...]:

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     import onnx
 
 ACTIVATION_LEVELS = 127
+# What lies behind the regions has other means in int8 than in float, and one layer serves several maps.
+NO_PICTURES = "weights and biases of instance models are not fitted to pictures"
 # A scale must not be zero: channels and tensors that are all zero get this step.
 _SMALLEST = np.float32(2.0**-24)
 # x86 before VNNI multiplies unsigned by signed bytes and adds two products in int16: 2 * 255 * 127 saturates there,
@@ -85,7 +87,8 @@ def quantize(
         biases: correct them, where there are pictures.
 
     Raises:
-        UsageError: a name in `keep_float` that is no such node, other bits, or another word in `unify`.
+        UsageError: a name in `keep_float` that is no such node, other bits, another word in `unify`, or pictures for
+            an instance model.
         InputError, OutputError: a file cannot be read or written.
         ModelError: no edgeseg model, not fp32, or the ranges are stale or foreign.
     """
@@ -94,6 +97,8 @@ def quantize(
     if weight_bits not in (7, 8):
         raise UsageError("weight bits not supported", weight_bits, "Use 8, or 7")
     ranges.check(model_path)
+    if pictures and manifest.task == "instance":
+        raise UsageError(NO_PICTURES, model_path, "Leave the pictures out")
     steps: equalize_graph.Steps = {}
     if equalize and ranges.channels:
         made = plan(model, ranges, keep_float, unify)
@@ -234,8 +239,8 @@ def _quantize_weights(
             levels = weight_levels(weight.shape[1] == 1 and g.attribute(node, "group", 1) > 1, bits)
             flat = weight.reshape(len(weight), -1)
             scale = np.maximum((np.abs(flat).max(axis=1) / levels).astype(np.float32), _SMALLEST)
-            if node.name in moments:
-                steps = rounding.rounded_by_group(flat, scale.astype(np.float64), levels, moments[node.name])
+            if name in moments:
+                steps = rounding.rounded_by_group(flat, scale.astype(np.float64), levels, moments[name])
             else:
                 steps = np.clip(np.rint(flat / scale[:, None]), -levels, levels).astype(np.int8)
             steps = steps.reshape(weight.shape)

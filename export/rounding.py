@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeseg.calib.tap import tap
+from edgeseg.errors import ModelError
 from edgeseg.export import graph as g
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ Array = npt.NDArray[np.float64]
 # Places that are looked at in each picture; their neighbours say the same.
 PLACES = 1024
 # Layers whose inputs are held at a time, and weights of an output above which moments would take too much memory.
-AT_ONCE, MOST = 8, 4608
+AT_ONCE, MOST = 8, 2304
 # Added to each second moment, as a share of their mean: inputs that are never seen get no error piled upon them.
 DAMPING = 0.01
 
@@ -41,9 +42,16 @@ def rounded(weight: Array, scale: Array, levels: int, moments: Array) -> npt.NDA
         levels: steps either way.
         moments: [inputs, inputs], symmetric: the mean of x x^T.
 
+    Raises:
+        ModelError: moments that are not finite.
+
     Returns:
         int8 [outputs, inputs], each within `levels`.
     """
+    if not np.isfinite(moments).all():
+        raise ModelError(
+            "a layer's inputs are not finite on these pictures", "NaN or infinity", "Look at the fp32 file"
+        )
     order = np.argsort(-np.diag(moments), kind="stable")
     # Where nothing ever comes in, each weight is rounded by itself.
     damping = DAMPING * float(np.mean(np.diag(moments))) or 1.0
@@ -72,7 +80,7 @@ def rounded_by_group(weight: Array, scale: Array, levels: int, moments: Array) -
 def second_moments(
     model: onnx.ModelProto, layers: Sequence[onnx.NodeProto], inputs: Sequence[npt.NDArray[np.uint8]]
 ) -> dict[str, Array]:
-    """What `rounded` needs of each layer, by its node's name: float64 [groups, inputs of a group, inputs of a group].
+    """What `rounded` needs of each layer, by its weights' name: float64 [groups, inputs of a group, inputs of a group].
 
     Args:
         model: a float model.
@@ -92,7 +100,9 @@ def second_moments(
             for node in part:
                 seen = _seen(values[node.input[0]], node, sizes[node.name], rng).transpose(1, 2, 0)
                 moment = seen @ seen.transpose(0, 2, 1) / seen.shape[2] / len(inputs)
-                sums[node.name] = sums[node.name] + moment if node.name in sums else moment
+                # Layers that share weights are rounded for all of their inputs.
+                name = node.input[1]
+                sums[name] = sums[name] + moment if name in sums else moment
     return sums
 
 

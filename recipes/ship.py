@@ -24,7 +24,7 @@ import torch
 import yaml
 
 from edgeseg.calib.calibrate import calibrate
-from edgeseg.calib.frames import FrameSet
+from edgeseg.calib.frames import FrameSet, some_inputs
 from edgeseg.data.pool import Pool, SetConfig
 from edgeseg.errors import EdgeSegError, InputError
 from edgeseg.export.equalize import equalize
@@ -108,8 +108,9 @@ def ship(
     manifest = dataclasses.replace(manifest, name=name, origin=origin)
     report = export_onnx(network, manifest, folder / "model.onnx")
     ranges = calibrate(folder / "model.onnx", FrameSet(frames, count=None), method)
-    pictures = [tile[None] for image, _ in FrameSet(frames, count=ROUNDED_ON).inputs(manifest) for tile in image]
-    pictures = pictures[:: -(-len(pictures) // ROUNDED_ON)]
+    pictures = (
+        some_inputs(FrameSet(frames, count=ROUNDED_ON), manifest, ROUNDED_ON) if manifest.task == "semantic" else []
+    )
     biases = not trained_for_int8(checkpoint)
     int8 = folder / "model.int8.onnx"
     made = quantize(folder / "model.onnx", ranges, int8, keep_float, pictures=pictures, biases=biases)

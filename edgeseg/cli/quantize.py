@@ -20,6 +20,8 @@ EXAMPLE = """edgeseg quantize model.onnx --ranges ranges.json -o model.int8.onnx
   edgeseg quantize model.onnx --ranges ranges.json -o model.int8.onnx --qat --data DIR"""
 # Pictures of the split on which each layer is measured by itself.
 SWEPT_ON = 64
+# Pictures, or tiles of them, on which --frames rounds weights and corrects biases.
+FITTED_ON = 64
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--frames",
         type=Path,
         metavar="DIR|CLIP",
-        help="pictures to round the weights and correct the biases on: less is lost",
+        help="pictures to round the weights and correct the biases on",
     )
     parser.add_argument(
         "--max-drop",
@@ -79,6 +81,7 @@ def handle(args: argparse.Namespace) -> int:
 def check_options(args: argparse.Namespace) -> None:
     """UsageError for options that miss or exclude each other."""
     from edgeseg.errors import UsageError
+    from edgeseg.export.quantize import NO_PICTURES
     from edgeseg.runtime.segmenter import manifest_of
 
     if args.qat and args.data is None:
@@ -93,8 +96,7 @@ def check_options(args: argparse.Namespace) -> None:
     if args.qat and args.frames:
         raise UsageError("--qat learns what --frames corrects", "both", "Leave one of them out")
     if args.frames and manifest_of(args.model).task == "instance":
-        todo = "Leave --frames out: what lies behind the regions has other means in int8 than in float"
-        raise UsageError("biases of instance models are not corrected", args.model, todo)
+        raise UsageError(NO_PICTURES, args.model, "Leave --frames out")
 
 
 def train_on(args: argparse.Namespace, ranges: Ranges, out: Path) -> Ranges:
@@ -121,7 +123,7 @@ def quantize_and_measure(args: argparse.Namespace, model: Path, ranges: Ranges) 
     from edgeseg.errors import LimitError
     from edgeseg.export.quantize import quantize
 
-    pictures = correction_pictures(model, args.frames) if args.frames else ()
+    pictures = fitting_pictures(model, args.frames) if args.frames else ()
 
     def make(more: Collection[str]) -> Quantized:
         return quantize(model, ranges, args.out, [*args.keep_float, *more], pictures=pictures)
@@ -190,13 +192,13 @@ def layer_table(limited: Limited) -> str:
     return table(["layer", "points lost with it alone in int8", "kept in"], rows)
 
 
-def correction_pictures(model: Path, source: Path) -> list[npt.NDArray[np.uint8]]:
-    """Inputs, uint8 [1, H, W, 3] each, made of at most 64 pictures of a folder or clip, or of their tiles."""
-    from edgeseg.calib.frames import FrameSet
+def fitting_pictures(model: Path, source: Path) -> list[npt.NDArray[np.uint8]]:
+    """Inputs, uint8 [1, H, W, 3] each, made of pictures of a folder or clip, or of their tiles."""
+    from edgeseg.calib.frames import FrameSet, some_inputs
     from edgeseg.calib.model_file import read_float_model
 
     _, manifest = read_float_model(model)
-    return [tile[None] for image, _ in FrameSet(source, count=64).inputs(manifest) for tile in image]
+    return some_inputs(FrameSet(source, count=FITTED_ON), manifest, FITTED_ON)
 
 
 def score(model: Path, data: Path, split: str, count: int | None = None) -> float:

@@ -21,8 +21,8 @@ OPTIONS = ("flow", "hold")
 STRENGTH = 0.7
 # Chosen on kite-surf alone by benchmarks/temporal.py, and held against dance-twirl there.
 STEADY = "exponential:0.6+flow+hold"
-# How far beyond the threshold a probability must be to make a pixel foreground, and to end that: what appears has more
-# to prove than what is there. The push reaches its full size this far from the threshold.
+# How far beyond the threshold a probability must be to make a pixel foreground, and to end that. The push reaches its
+# full size this far from the threshold.
 HOLD, HOLD_RAMP = (0.1, 0.1), 1 / 16
 
 

@@ -14,6 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgeseg.calib.calibrate import calibrate
 from edgeseg.calib.frames import FrameSet
+from edgeseg.errors import ModelError
 from edgeseg.export import rounding
 from edgeseg.export.quantize import quantize
 from edgeseg.runtime.backends import load_backend
@@ -51,6 +52,8 @@ def test_steps_stay_within_the_levels_and_whole_ones_stay() -> None:
     assert np.abs(made).max() == 63 and made[1].tolist() == [1, -63, 7, 0]
     # Nothing was ever seen: each goes to its nearest step.
     assert rounding.rounded(weight, np.ones(2), 63, np.zeros((4, 4)))[0].tolist() == [63] * 4
+    with pytest.raises(ModelError, match="not finite"):
+        rounding.rounded(weight, np.ones(2), 63, np.full((4, 4), np.nan))
 
 
 @pytest.mark.parametrize(
@@ -70,7 +73,7 @@ def test_moments_are_those_of_unfolded_inputs(groups: int, stride: int, dilation
     graph = helper.make_graph(nodes, "one", [given], [y], [numpy_helper.from_array(weight, "w")])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     pictures = [rng.integers(0, 256, (1, 15, 17, 4), np.uint8) for _ in range(3)]
-    found = rounding.second_moments(model, [graph.node[2]], pictures)["layer"]
+    found = rounding.second_moments(model, [graph.node[2]], pictures)["w"]
     planes = torch.from_numpy(np.concatenate(pictures)).permute(0, 3, 1, 2).double()
     columns = torch.nn.functional.unfold(planes, 3, dilation=dilation, padding=padding, stride=stride)
     seen = columns.permute(0, 2, 1).reshape(-1, groups, 4 // groups * 9).numpy()
