@@ -86,7 +86,23 @@ def pipeline() -> str:
     return "\n".join(lines)
 
 
-SECTIONS = {"quality": quality, "speed": speed, "pipeline": pipeline}
+def rates() -> str:
+    """Frames a second of each model."""
+    body = load("model_rates")
+    rows = [
+        [
+            row["model"],
+            "x".join(str(side) for side in row["input"]) + (", tiles" if row["tiled"] else ""),
+            f"{row['backend']} {row['precision']}",
+            f"{row['frames_per_second']:.1f}",
+        ]
+        for row in body.get("rows", [])
+    ]
+    header = ["model", "input", "what `auto` takes", "frames/s"]
+    return f"{machine_line(body)}:\n\n{table(header, rows)}" if rows else ""
+
+
+SECTIONS = {"quality": quality, "speed": speed, "pipeline": pipeline, "rates": rates}
 
 
 def fill(text: str) -> str:
