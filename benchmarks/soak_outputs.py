@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from pathlib import Path
 from typing import IO
@@ -64,7 +65,7 @@ class Streams:
 
     def read(self, pipe: IO[bytes]) -> None:
         """Standard output: pictures as bare bytes."""
-        while block := pipe.read1(1 << 20):  # type: ignore[attr-defined]
+        while block := os.read(pipe.fileno(), 1 << 20):
             self._bytes += len(block)
 
     def counts(self) -> dict[str, int]:

@@ -8,6 +8,7 @@ lost on one weight comes back almost whole on its neighbours.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -89,14 +90,15 @@ def second_moments(
     """
     known = g.weights(model.graph)
     sizes = {node.name: tuple(known[node.input[1]].dims) for node in layers}
-    chosen = [node for node in layers if int(np.prod(sizes[node.name][1:])) <= MOST]
+    chosen = [node for node in layers if math.prod(sizes[node.name][1:]) <= MOST]
     sums: dict[str, Array] = {}
     rng = np.random.default_rng(0)
     for start in range(0, len(chosen), AT_ONCE):
         part = chosen[start : start + AT_ONCE]
-        run = tap(model, list(dict.fromkeys(node.input[0] for node in part)))
+        tensors = list(dict.fromkeys(node.input[0] for node in part))
+        run = tap(model, tensors)
         for image in inputs:
-            values = dict(zip(dict.fromkeys(node.input[0] for node in part), run(image), strict=True))
+            values = dict(zip(tensors, run(image), strict=True))
             for node in part:
                 seen = _seen(values[node.input[0]], node, sizes[node.name], rng).transpose(1, 2, 0)
                 moment = seen @ seen.transpose(0, 2, 1) / seen.shape[2] / len(inputs)
