@@ -1,4 +1,4 @@
-"""Every metric of every shipped model on test splits, at each picture's own size.
+"""Every metric of every shipped model, and of candidates beside them, on test splits, at each picture's own size.
 
     python benchmarks/accuracy.py [--models NAME …]     writes benchmarks/results/accuracy.json
 
@@ -30,7 +30,8 @@ BOUNDARY_PX = 3
 def main() -> int:
     """Measure what the YAML file lists."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    listed = yaml.safe_load((HERE / "accuracy.yaml").read_text(encoding="utf-8"))["models"]
+    asked = yaml.safe_load((HERE / "accuracy.yaml").read_text(encoding="utf-8"))
+    listed, others = asked["models"], asked["files"]
     parser.add_argument("--models", nargs="+", default=list(listed), choices=list(listed))
     parser.add_argument("--backend", default="onnxruntime", help="whose arithmetic is measured")
     args = parser.parse_args()
@@ -39,8 +40,10 @@ def main() -> int:
     rows = [row for row in old if row["model"] not in args.models]
     try:
         for model in args.models:
-            for precision in find_model(model).files:
-                rows += [measure(model, args.backend, precision, part) for part in listed[model]]
+            file = str(HERE.parent / others[model]) if model in others else model
+            precisions = [manifest_of(file).precision] if model in others else find_model(model).files
+            for precision in precisions:
+                rows += [measure(model, file, args.backend, precision, part) for part in listed[model]]
     except EdgeSegError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
@@ -49,12 +52,12 @@ def main() -> int:
     return 0
 
 
-def measure(model: str, backend: str, precision: str, part: dict[str, str]) -> dict[str, Any]:
-    """Figures of one model file on one split."""
+def measure(model: str, file: str, backend: str, precision: str, part: dict[str, str]) -> dict[str, Any]:
+    """Figures of one model file, by its name or path, on one split."""
     folder: Path = shared_root() / part["data"]
-    instance = manifest_of(model).task == "instance"
+    instance = manifest_of(file).task == "instance"
     tell(f"{model} {precision} on {part['data']} {part['split']}")
-    with open_segmenter(model, backend, precision, threshold=0.0 if instance else None) as segmenter:
+    with open_segmenter(file, backend, precision, threshold=0.0 if instance else None) as segmenter:
         if instance:
             body = evaluate_instances(segmenter, folder, part["split"]).to_dict()
         else:

@@ -230,6 +230,8 @@ def accuracy() -> str:
     ]
     for model in dict.fromkeys(row["model"] for row in rows):
         parts.append(f"## {model}")
+        if model in listed["files"]:
+            parts.append(f"Does not ship: `{listed['files'][model]}`.")
         for row in rows:
             if row["model"] == model:
                 figures = row["figures"]
