@@ -10,10 +10,12 @@ LIGHT := $(VENV)/.installed-light
 FULL := $(VENV)/.installed-full
 INPUTS := setup.py pyproject.toml constraints.txt
 # Debian packages that real tests need: what the cv2 wheel with windows links to, a display to open one on, what fetches
-# TensorRT, GStreamer for Python (a real RTSP server, and the sources gst: and csi:), and a browser that opens the web page.
+# TensorRT, GStreamer for Python (a real RTSP server, and the sources gst: and csi:), a browser that opens the web page, and
+# for Jetson's side a compiler for its architecture and what runs its programs.
 # python3-gi loads only into a Python of Debian's own version (elsewhere those tests are skipped); the set "bad" has the
 # H.264 decoder, "ugly" the encoder.
 SYSTEM_PACKAGES := libgl1 libglib2.0-0 libxcb1 libx11-6 libxext6 libsm6 libice6 xvfb maven chromium \
+  g++-aarch64-linux-gnu qemu-user-static \
   python3-gi gir1.2-gst-plugins-base-1.0 gir1.2-gst-rtsp-server-1.0 \
   gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
 
@@ -21,9 +23,13 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_HTTP_TIMEOUT ?= 300
 export UV_LINK_MODE ?= hardlink
 ifdef CI
-# Turing, Orin, Hopper: what differs most, in a third of the time.
+# Turing, Orin, Hopper: what differs most, in a third of the time. Of Jetson's side Orin and one TensorRT.
 export EDGESEG_ARCHITECTURES ?= 75 87 90
+AARCH64_ARCHITECTURES ?= 87
+AARCH64_TENSORRT ?= 10.15
 endif
+AARCH64_ARCHITECTURES ?= 87 110
+AARCH64_TENSORRT ?= 10.6 10.15 11.2
 ifdef PIP_INDEX_URL
 export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
 endif
@@ -45,7 +51,7 @@ demo: $(if $(wildcard $(FULL)),$(FULL),$(LIGHT)) ## segment the clip that ships,
 # Side by side what downloads and what computes; tests alone, since some of them look at the clock.
 test: $(FULL) ## everything CI checks: lint, types, all tests, and those without torch on each Python
 	@$(MAKE) --no-print-directory -j4 -Oline lint type $(if $(CI),tensorrt test-nvrtc)
-	$(if $(CI),@$(MAKE) --no-print-directory test-ext)
+	$(if $(CI),@$(MAKE) --no-print-directory test-ext test-aarch64)
 	$(BIN)/python -m pytest
 	@EDGESEG_TESTED=$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])') \
 	  $(MAKE) --no-print-directory test-pythons
@@ -90,10 +96,10 @@ plugin-matrix: cuda tensorrt ## the plugin over each of several headers, loaded 
 	@$(BIN)/python cpp_ext/tests/plugin_matrix.py build/ext .tensorrt --json build/plugin-matrix.json
 
 test-aarch64: cuda $(FULL) ## Jetson's side without a Jetson: cross-compiled; tests, TensorRT's registry and the SDK under qemu
-	@for version in 10.6 10.15 11.2; do \
+	@for version in $(AARCH64_TENSORRT); do \
 	  sh tests/tensorrt.sh $(UV) $(BIN)/python $$version .tensorrt/arm64-$$version arm64 || exit 1; done
-	@sh cpp_ext/aarch64.sh $(UV) $(abspath $(BIN)/python) .cuda \
-	  .tensorrt/arm64-10.6 .tensorrt/arm64-10.15 .tensorrt/arm64-11.2
+	@EDGESEG_ARCHITECTURES="$(AARCH64_ARCHITECTURES)" sh cpp_ext/aarch64.sh $(UV) $(abspath $(BIN)/python) .cuda \
+	  $(AARCH64_TENSORRT:%=.tensorrt/arm64-%)
 	@sh tests/aarch64.sh $(UV) $(BIN)/python .cuda/aarch64-python
 
 test-nvrtc: ext $(FULL) ## the kernels compiled with JetPack 6's CUDA 12.6, by NVRTC
@@ -110,7 +116,7 @@ system-packages: ## Debian packages that real tests need (as root)
 	if [ -z "$$missing" ]; then echo "system packages: all there"; exit 0; fi; \
 	[ "$$(id -u)" = 0 ] || { echo "error: only root installs system packages: missing are$$missing." \
 	  "Run sudo make system-packages." >&2; exit 1; }; \
-	echo "system packages for cv2 windows, a display to test them on, make tensorrt, GStreamer, and a browser:$$missing"; \
+	echo "system packages for cv2 windows, a display to test them on, make tensorrt, GStreamer, a browser, and make test-aarch64:$$missing"; \
 	apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing
 
 constraints: $(UV) ## resolve constraints.txt anew

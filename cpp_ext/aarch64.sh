@@ -4,12 +4,14 @@
 #   sh cpp_ext/aarch64.sh UV PYTHON TOOLS TENSORRT...
 # TOOLS gets nvcc and CUDA's runtime for aarch64, as wheels; TENSORRT are folders of `sh tests/tensorrt.sh ... arm64`.
 # Needs Debian's g++-aarch64-linux-gnu and qemu-user-static. Heard: AARCH64_ROOT (default /usr/aarch64-linux-gnu),
-# EDGESEG_SHARED. The tests' cases are made here, on this machine.
+# EDGESEG_ARCHITECTURES (default "87 110"; CI has time for one), EDGESEG_SHARED. The tests' cases are made here, on this
+# machine.
 set -eu
 uv=$1 python=$2 tools=$3
 shift 3
 checkout=$(cd "$(dirname "$0")/.." && pwd)
 root=${AARCH64_ROOT:-/usr/aarch64-linux-gnu}
+architectures=$(echo "${EDGESEG_ARCHITECTURES:-87 110}" | tr ' ' ';')
 compiler=aarch64-linux-gnu-g++
 qemu=qemu-aarch64-static
 for tool in $compiler $qemu; do
@@ -42,7 +44,7 @@ for script in make_cases make_picture_cases; do
 done
 "$cmake" -S "$checkout/cpp_ext" -B "$build" -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 \
   -DCMAKE_CXX_COMPILER=$compiler "-DCMAKE_CUDA_COMPILER=$(cd "$toolkit" && pwd)/bin/nvcc" -DCMAKE_CUDA_HOST_COMPILER=$compiler \
-  "-DCMAKE_CROSSCOMPILING_EMULATOR=$qemu;-L;$root" "-DEDGESEG_ARCHITECTURES=87;110" -DEDGESEG_SANITIZE=OFF \
+  "-DCMAKE_CROSSCOMPILING_EMULATOR=$qemu;-L;$root" "-DEDGESEG_ARCHITECTURES=$architectures" -DEDGESEG_SANITIZE=OFF \
   "-DEDGESEG_CASES=$cases" "-DEDGESEG_SHARED=$shared" \
   "-DEDGESEG_MATRIX=$(printf '%s;' "$shared"/tensorrt/include-* | sed 's/;$//')" >"$build.log" 2>&1 || {
   cat "$build.log" >&2

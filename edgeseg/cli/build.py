@@ -10,6 +10,7 @@ EXAMPLE = "edgeseg build model.int8.onnx -o model.engine --backend tensorrt-rtx"
 
 # Beyond these, which no device has room for, sizes overflow inside the libraries.
 _MOST_MIB, _MOST_PICTURES = 1 << 20, 4096
+_TIMING_SUFFIXES = (".cache", ".timing")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,7 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-batch", type=whole("batch", 1, _MOST_PICTURES), default=1, metavar="N", help="pictures at once, at most"
     )
-    parser.add_argument("--timing-cache", type=Path, metavar="FILE", help="what the builder measured, kept for later")
+    parser.add_argument(
+        "--timing-cache", type=Path, metavar="NAME.cache", help="what the builder measured, kept for later"
+    )
     add_json(parser)
 
 
@@ -56,6 +59,9 @@ def handle(args: argparse.Namespace) -> int:
 
     if args.out.suffix != ENGINE_SUFFIX:
         raise UsageError("no engine's file name", args.out, f"Give NAME{ENGINE_SUFFIX}")
+    # It is read whatever it holds, and then replaced: a file of another kind must not be.
+    if args.timing_cache and args.timing_cache.suffix not in _TIMING_SUFFIXES:
+        raise UsageError("no timing cache's file name", args.timing_cache, f"Give NAME{_TIMING_SUFFIXES[0]}")
     for target in (args.out, beside(args.out), args.timing_cache, args.json):
         check_target(target, args.model, args.plugin)
     plugin = found_plugin(args.plugin)

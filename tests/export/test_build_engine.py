@@ -159,7 +159,7 @@ def test_a_library_that_does_not_load_is_said(
 @needs_rtx
 def test_a_timing_cache_is_kept_or_its_place_is_an_error(person: Exported, tmp_path: Path) -> None:
     words = ["build", str(person.path), "-o", str(tmp_path / "m.engine"), "--backend", "tensorrt-rtx"]
-    assert main([*words, "--timing-cache", str(tmp_path / "no" / "cache")]) == 3
+    assert main([*words, "--timing-cache", str(tmp_path / "no" / "my.cache")]) == 3
     assert not (tmp_path / "m.engine").exists()
-    assert main([*words, "--timing-cache", str(tmp_path / "cache")]) == 0
+    assert main([*words, "--timing-cache", str(tmp_path / "my.cache")]) == 0
     assert main([*words, "--keep-float", "head"]) == 2

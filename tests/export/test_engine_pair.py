@@ -99,7 +99,8 @@ def test_an_engine_where_an_onnx_file_is_wanted(
         (["-o", "m.plan"], "no engine's file name: m.plan"),
         (["-o", "m.engine", "--workspace-mb", "99999999999999999999"], "bad workspace: 9{20}"),
         (["-o", "m.engine", "--max-batch", "100000"], "bad batch: 100000. Give a whole number from 1 to 4096"),
-        (["-o", "there.engine", "--timing-cache", "there.onnx"], "the file to write is one that is read: there.onnx"),
+        (["-o", "there.engine", "--json", "there.onnx"], "the file to write is one that is read: there.onnx"),
+        (["-o", "m.engine", "--timing-cache", "there.onnx"], "no timing cache's file name: there.onnx"),
     ],
 )
 def test_wrong_usage_of_build(
