@@ -142,6 +142,19 @@ def test_the_overlay_tints_each_instance_in_its_class_colour() -> None:
     assert (only[15, 12] == 128).all() and only[50, 60, 0] > 150
 
 
+def test_two_of_one_class_stand_apart_where_they_touch() -> None:
+    side_by_side = outputs()
+    side_by_side["classes"][...] = 1
+    side_by_side["boxes"][0, :2] = [[10, 10, 40, 40], [40, 10, 70, 40]]
+    side_by_side["scores"][0, 2:] = 0.0
+    image = np.full((64, 96, 3), 128, np.uint8)
+    answer = InstancePostprocessor(manifest())(side_by_side, fit_geometry("stretch", 64, 96, 64, 96))
+    drawn = Result(*answer, Frame(image, 0, 0), CLASSES).overlay().astype(int)
+    assert answer.label_map[25, 20:60].all()
+    red = drawn[25, :, 2]
+    assert min(red[25], red[55]) > red[39:42].min() + 50
+
+
 def test_an_instance_outside_of_the_frame_is_not_drawn() -> None:
     far = outputs()
     far["boxes"][0, 0] = [-80, -60, -10, -5]
