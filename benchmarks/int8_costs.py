@@ -4,7 +4,8 @@
 
 The plain file is made by `edgeseg calibrate` and `edgeseg quantize` with default options, as README shows them, on
 the model's training pictures. Scores are those of `edgeseg eval` on the test split. Layers are swept on pictures of the
-validation split, each alone in int8 with all others in float. Exit code 5 where int8 loses more than the limit.
+validation split, or on those of the training split that the recipe holds back, each alone in int8 with all others in
+float. Exit code 5 where int8 loses more than the limit.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ from edgeseg.export.quantize import quantize
 from edgeseg.export.sensitivity import fingerprint, sweep_layers
 from edgeseg.runtime.zoo import find_model
 
-# Per model: the set, the split that is reported, and the one for layers.
-SETS = {"road": ("camvid", "test", "val"), "membrane": ("isbi2012-membrane", "val", "val")}
+# Per model: the set, the split that is reported, the one for layers, and how far apart its pictures are taken.
+SETS = {"road": ("camvid", "test", "val", 1), "membrane": ("isbi2012-membrane", "val", "train", 6)}
 BACKENDS = ("onnxruntime", "openvino")
 LIMIT_POINTS = 0.5
 
@@ -40,7 +41,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="road", choices=list(SETS))
     model = parser.parse_args().model
-    name, reported, swept = SETS[model]
+    name, reported, swept, step = SETS[model]
     data = shared_root() / "data" / name
     files = find_model(model).files
     with tempfile.TemporaryDirectory() as folder:
@@ -52,7 +53,9 @@ def main() -> int:
             label: {backend: evaluated(path, backend, data, reported) for backend in BACKENDS}
             for label, path in candidates.items()
         }
-        layers = swept_layers(files["fp32"], ranges, plain, data, swept)
+        kept = thinned(data, swept, step, Path(folder) / name)
+        pictures = min(SWEPT_ON, len((kept / f"{swept}.txt").read_text(encoding="utf-8").splitlines()))
+        layers = swept_layers(files["fp32"], ranges, plain, kept, swept)
     lost = {
         label: {backend: 100 * (scores["fp32"][backend] - own[backend]) for backend in BACKENDS}
         for label, own in scores.items()
@@ -63,11 +66,22 @@ def main() -> int:
     print(table(["layer", "points lost with it alone in int8"], [[row["layer"], row["drop_points"]] for row in layers]))
     met = all(value <= LIMIT_POINTS for own in lost.values() for value in own.values())
     body = {"data": name, "split": reported, "miou": scores, "points_lost": lost}
-    body |= {"limit_points": LIMIT_POINTS, "met": met, "swept_on": {"split": swept, "pictures": SWEPT_ON}}
+    body |= {"limit_points": LIMIT_POINTS, "met": met, "swept_on": {"split": swept, "pictures": pictures}}
     path = RESULTS / "int8_costs.json"
     others = json.loads(path.read_text(encoding="utf-8"))["models"] if path.is_file() else {}
     write_result("int8_costs", {"models": others | {model: {**body, "layers": layers}}})
     return 0 if met else 5
+
+
+def thinned(data: Path, split: str, step: int, folder: Path) -> Path:
+    """A folder like the set, with each `step`-th picture of the split alone."""
+    folder.mkdir()
+    for entry in data.iterdir():
+        if entry.name != f"{split}.txt":
+            (folder / entry.name).symlink_to(entry.resolve())
+    names = (data / f"{split}.txt").read_text(encoding="utf-8").splitlines()
+    (folder / f"{split}.txt").write_text("\n".join(names[::step]) + "\n", encoding="utf-8")
+    return folder
 
 
 def edgeseg(*words: object) -> str:
