@@ -15,6 +15,7 @@ class Sink(Protocol):
     """Where results go. Constructors fail with an OutputError when the output cannot be written.
 
     A sink that can tell that the user wants to stop (a window) has an attribute `wants_stop: bool`; see `wants_stop`.
+    What else one may have is `guarded.Guarded`'s to ask for.
     """
 
     def write(self, result: Result) -> None:
