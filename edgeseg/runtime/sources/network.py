@@ -101,7 +101,9 @@ def without_password(address: str) -> str:
 
 
 class NetworkConnection:
-    """See `Connection`. A damaged packet is left out and counted; pictures may change their size at any time.
+    """See `Connection`. A damaged packet is left out and counted, a picture that the decoder could patch is counted.
+
+    Pictures may change their size at any time.
 
     `captured_ns` follows the stream's own timestamps, see `arrival`; without them it is when a packet has arrived,
     before it is decoded.
@@ -163,6 +165,7 @@ class NetworkConnection:
                 continue
             for frame in frames:
                 self._tell(frame)
+                self._health.patched += frame.is_corrupt
                 taken_ns = self._clock.stamp(arrived_ns, frame.time)
                 yield Shot(self._picture(frame), taken_ns, frame.time)
 
