@@ -38,8 +38,9 @@ Turn = Callable[[Image], Image]
 class VideoFile(FrameSource):
     """A video file, every frame in order; `pts_s` is the file's own timestamp.
 
-    Rotation and mirroring that the file asks for (its display matrix) are carried out. Damaged packets are left out and
-    counted (`health`), pictures that the decoder could patch are counted, with a warning at the end. A file that ends early gives what it has, and `broken` says where it broke off.
+    Rotation and mirroring that the file asks for (its display matrix) are carried out. Damaged packets are left out,
+    pictures that the decoder could patch come out; both are counted (`health`), with a warning at the end. A file that
+    ends early gives what it has, and `broken` says where it broke off.
 
     Args:
         path: the file.
