@@ -179,10 +179,14 @@ class NetworkConnection:
 
 
 def _ffmpeg_options(address: str, options: StreamOptions) -> dict[str, str]:
-    """No queue that sorts packets anew, and no long look at the stream before it is read.
+    """No buffer against jitter, and no long look at the stream before it is read.
 
     What FFmpeg reads to learn of a stream comes out in one go afterwards, late, with nothing to tell how late. RTSP
     says beforehand what will come; of others FFmpeg must see a little. Times are in microseconds.
+
+    RTP over UDP keeps a short queue. FFmpeg gives on a packet that is the next one at once, so a stream in order waits
+    for nothing; only behind a gap packets wait, for 100 ms at most. Without the queue a packet that overtakes another
+    makes both count as a loss, and with them every picture until the next key picture.
     """
     ordered = options.transport == "tcp"
     return {
