@@ -45,3 +45,20 @@ def test_every_result_says_which_commit_it_is_of_where_there_is_one(
         assert written() == f"{commit[:12]}-dirty"
     monkeypatch.setenv("PATH", str(tmp_path))
     assert written() is None
+
+
+def test_the_page_on_streams_takes_results_of_before_and_after_oversubscribed_cameras(
+    monkeypatch: pytest.MonkeyPatch, common: Any
+) -> None:
+    import streams_text
+
+    ages = {"slowest_of_fastest": 0.9, "age_taken_p95_ms": 9.0, "frame_age_p95_ms": 19.0}
+    before = {"total_fps": 120.0, **ages, "batched": {"total_fps": 119.0, **ages}}
+    beyond = {"fps": 190, "total_fps": 301.0, **ages, "batched": {"total_fps": 402.0, **ages}}
+    for rounds, shown in (([before], False), ([{**before, "oversubscribed": beyond}] * 3, True)):
+        body = {"summary": ["eight cameras"], "batch": 4, "rounds": rounds}
+        monkeypatch.setattr(streams_text, "load", lambda name, body=body: body if name == "streams" else {})
+        page = streams_text.streams_page("some machine", "")
+        assert "- eight cameras" in page and "in batches of 4 | 119.0 | 0.90 | 9.0 | 19.0 |" in page
+        assert ("more than the model takes (190 fps each), in batches of 4 | 402.0 |" in page) == shown
+        assert "other processes" not in page
