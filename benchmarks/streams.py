@@ -114,8 +114,9 @@ def main() -> int:
     summary = (
         f"{args.cameras} cameras of {args.fps} fps, {SIZE}, one {args.model} ({chosen}): {of_wanted:.2f} of the lesser "
         f"of {args.cameras * args.fps} fps and one unpaced stream (at least {TOTAL}); slowest {least:.2f} of the "
-        f"fastest (at least {SHARE}); age_taken p95 {max(row['age_taken_p95_ms'] for row in rounds):.1f} ms; in batches of "
-        f"{args.batch} {gain:.2f} times as many results, frame_age p95 {ages[1]:.1f} ms against {ages[0]:.1f} ms"
+        f"fastest (at least {SHARE}); age_taken p95 {max(row['age_taken_p95_ms'] for row in rounds):.1f} ms; in "
+        f"batches of {args.batch} {gain:.2f} times as many results, frame_age p95 {ages[1]:.1f} ms against "
+        f"{ages[0]:.1f} ms"
     )
     beyond = [row["oversubscribed"] for row in rounds]
     limited = (

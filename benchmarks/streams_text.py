@@ -21,16 +21,16 @@ HOW = """# Several cameras at one model
         transport: udp
 
 A camera's keys in the file are the options of `edgeseg run` that concern one source. Outputs get `-0`, `-1` and so on
-before the suffix, the web page shows one camera at a time, and `--stats` holds each stream's own figures under `streams`.
+before the suffix, the web page shows one camera at a time, and `--stats` holds each stream's own figures (`streams`).
 
 All streams share one engine. They queue for it, each with its newest frame: a frame is taken from its camera when its
 stream's turn has come, not before, so it is fresh however many streams there are. Who was served stands behind all who
 wait: shares are equal. A stream without a frame does not queue, so a slow or dead one holds nobody up; one that fails
 ends alone.
 
-`--batch N` gathers frames of several streams for one call of the engine, none for longer than `--batch-deadline-ms` (5).
-A batch that is not full in that time runs one picture at a time. It is off unless asked for: whether it pays is a
-question of the device, and the table below compares them."""
+`--batch N` gathers frames of several streams for one call of the engine, none for longer than
+`--batch-deadline-ms` (5). A batch that is not full in that time runs one picture at a time. It is off unless asked for:
+whether it pays is a question of the device, and the table below compares them."""
 
 
 def streams_page(machine: str, machine_of_readers: str) -> str:
