@@ -209,7 +209,8 @@ def damaged_stream(subject: Subject) -> Outcome:
     counted, seen = [], []
     for sent in (first, spoil(first, lost=(10, 20, 30), patched=(15, 25))):
         results: list[Result] = []
-        with sending(sent + second + last) as address, subject.segmenter() as segmenter:
+        sender, quiet = sending(sent + second + last), contextlib.redirect_stderr(Told())
+        with sender as address, subject.segmenter() as segmenter, quiet:
             source = network_camera(address, subject)
             with closing(Pipeline(source, segmenter, policy="all").results()) as coming:
                 for result in coming:
@@ -228,8 +229,8 @@ def damaged_stream(subject: Subject) -> Outcome:
         assert np.array_equal(a.frame.image, b.frame.image) and np.array_equal(a.label_map, b.label_map)
     return Outcome(
         "5 damaged pictures in a camera's H.264 stream, 3 of them beyond repair",
-        f"{corrupt} packets were left out and counted, {patched} pictures that the decoder patched were counted; "
-        f"{len(hurt)} of {len(whole)} masks came, on one connection, and were right again from the next key picture on",
+        f"{len(hurt)} of {len(whole)} masks came, on one connection, and were right again from the next key picture on; "
+        f"counted: {corrupt} packets that were left out, {patched} of the others that the decoder said it had patched",
     )
 
 

@@ -20,6 +20,7 @@ from edgeseg.runtime.mailbox import ENDED, REPLACED
 from edgeseg.runtime.pipeline import Pipeline
 from edgeseg.runtime.recording import HEAD, LINES, Head, mask_digest, read_head
 from edgeseg.runtime.segmenter import Segmenter
+from edgeseg.runtime.sinks.base import write_aside
 from edgeseg.runtime.sinks.recorder import Recorder
 from edgeseg.runtime.sources import open_source
 from edgeseg.runtime.sources.recorded import Recorded
@@ -200,3 +201,10 @@ def test_recordings_of_before_they_could_say_that_are_read(tmp_path: Path) -> No
     (tmp_path / "tape" / HEAD).write_text(json.dumps(body))
     assert read_head(tmp_path / "tape").incomplete is None
     assert len(list(Recorded(f"replay:{tmp_path / 'tape'}"))) == 2
+
+
+def test_what_cannot_be_written_leaves_nothing_half(tmp_path: Path) -> None:
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(OSError, match="directory"):
+        write_aside(tmp_path / "taken", b"head")
+    assert [path.name for path in tmp_path.iterdir()] == ["taken"]
