@@ -229,7 +229,7 @@ def damaged_stream(subject: Subject) -> Outcome:
         assert np.array_equal(a.frame.image, b.frame.image) and np.array_equal(a.label_map, b.label_map)
     return Outcome(
         "5 damaged pictures in a camera's H.264 stream, 3 of them beyond repair",
-        f"{len(hurt)} of {len(whole)} masks came, on one connection, and were right again from the next key picture on; "
+        f"{len(hurt)} of {len(whole)} masks came, on one connection, and were right again from the next key picture; "
         f"counted: {corrupt} packets that were left out, {patched} of the others that the decoder said it had patched",
     )
 
