@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from common import revision
 from torch.utils.flop_counter import FlopCounterMode
 
 from edgeseg.calib.model_file import read_model
@@ -91,7 +92,8 @@ def main() -> None:
     for row in rows:
         size = f"{row['parameters'] / 1e6:8.2f} M {row['multiply_accumulates'] / 1e9:8.2f} G"
         print(f"{row['network']:44s} {size} {row['output']}")
-    write_json({"command": "python benchmarks/architectures.py", "torch": torch.__version__, "rows": rows}, args.json)
+    head = {"command": "python benchmarks/architectures.py", "revision": revision(), "torch": torch.__version__}
+    write_json({**head, "rows": rows}, args.json)
 
 
 if __name__ == "__main__":

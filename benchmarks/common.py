@@ -78,22 +78,31 @@ def spread(values: Sequence[float]) -> dict[str, float]:
 
 
 def write_result(name: str, body: Mapping[str, Any]) -> Path:
-    """Write benchmarks/results/NAME.json with the machine beside the figures, aside and then renamed."""
+    """Write benchmarks/results/NAME.json, machine and revision beside the figures, aside and then renamed."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
     machine = describe() | {"clock_mhz_end": clocks_mhz()}
     command = f"python benchmarks/{Path(sys.argv[0]).name}"
-    text = json.dumps({"command": command, **body, "machine": machine}, indent=2, allow_nan=False) + "\n"
+    head = {"command": command, "revision": revision()}
+    text = json.dumps({**head, **body, "machine": machine}, indent=2, allow_nan=False) + "\n"
     aside = path.with_suffix(".json.part")
     aside.write_text(text, encoding="utf-8")
     aside.replace(path)
     return path
 
 
-def revision() -> str:
-    """The checkout's commit, with "-dirty" where files differ from it."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
-    return subprocess.run(command, cwd=HERE, capture_output=True, text=True, check=True).stdout.strip()
+def revision() -> str | None:
+    """The checkout's commit, with "-dirty" where files other than results differ from it; None outside of git."""
+    # Results are what is being written, some of them before others.
+    changed = ["git", "status", "--porcelain", "--untracked-files=no", "--", ":/", ":(exclude,top)benchmarks/results"]
+    try:
+        commit, dirty = (
+            subprocess.run(command, cwd=HERE, capture_output=True, text=True, check=True).stdout.strip()
+            for command in (["git", "rev-parse", "--short=12", "HEAD"], changed)
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return commit + "-dirty" * bool(dirty)
 
 
 def gpu() -> dict[str, str] | None:

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from common import revision
+
 from edgeseg.cli.output import write_json
 from edgeseg.export.build_engine import build_engine
 from edgeseg.machine import describe
@@ -53,7 +55,8 @@ def main() -> None:
         sizes = f"{row['onnx_bytes'] / 1e6:6.2f} MB -> {row['bytes'] / 1e6:6.2f} MB"
         print(f"{row['model']:20s} {row['precision']}  {sizes} in {row['build_seconds']:.1f} s", flush=True)
         made.append(row)
-    write_json({"command": "python benchmarks/engines.py", "machine": describe(), "rows": made}, args.json)
+    head = {"command": "python benchmarks/engines.py", "revision": revision(), "machine": describe()}
+    write_json({**head, "rows": made}, args.json)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from common import keep_two_cores, spread, tell
+from common import keep_two_cores, revision, spread, tell
 
 from edgeseg.cli.output import table, write_json
 from edgeseg.machine import describe
@@ -61,6 +61,7 @@ def main() -> None:
     groups = grouped(rows, depthwise_layers(files["fp32"]))
     body = {
         "command": f"python benchmarks/layer_times.py --model {args.model}",
+        "revision": revision(),
         "model": args.model,
         "calls": args.calls,
         "cores_used": cores,

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from common import gpu, revision, tell, write_result
+from common import gpu, tell, write_result
 from engine_layers import Layer, ProfiledEngine, side_by_side
 from onnx import load_from_string
 
@@ -68,7 +68,7 @@ def main() -> int:
         return error.exit_code
     for row in body["rows"]:
         print(sentences(row))
-    print(f"written: {write_result('plugin_engines', {'revision': revision(), 'model': args.model, **body})}")
+    print(f"written: {write_result('plugin_engines', {'model': args.model, **body})}")
     return 0 if body["met"] else 5
 
 

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from common import gpu, revision, tell, write_result
+from common import gpu, tell, write_result
 
 LAUNCHES = 20  # between two events
 # (channels of deep and skip, rows and columns of deep)
@@ -34,7 +34,7 @@ def main() -> int:
         tell("skipped: there is no NVIDIA GPU")
         return 0
     rows = [measure(*size, crop, rounds) for size in SIZES for crop in CROPS]
-    path = write_result("plugin_speed", {"revision": revision(), "gpu": gpu(), "rounds": rounds, "rows": rows})
+    path = write_result("plugin_speed", {"gpu": gpu(), "rounds": rounds, "rows": rows})
     tell(str(path))
     return 0
 

@@ -19,6 +19,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from common import revision
 
 from edgeseg import metrics
 from edgeseg.cli.output import write_json
@@ -161,7 +162,7 @@ def main() -> int:
                 )
                 worker.close()
             print(rows[-1], file=sys.stderr)
-    write_json({"rows": rows, "machine": describe()}, args.json)
+    write_json({"revision": revision(), "rows": rows, "machine": describe()}, args.json)
     return 0
 
 

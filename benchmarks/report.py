@@ -20,6 +20,7 @@ import yaml
 from cards import ROOT, ZOO, card, card_text, shipped
 from common import HERE
 from int8_text import int8_page
+from streams_text import streams_page
 from texts import accuracy_tables, load, table
 
 
@@ -175,10 +176,21 @@ def reliability() -> str:
             "## A long run",
             "`python benchmarks/soak.py`, watched from outside while it ran:",
             "\n".join(f"- {run['summary']}" for run in long_run["runs"].values()),
+            soaked(long_run["runs"]),
             "The video is Matroska (`--save OUT.mkv`), which is what to record for days into: the index of an MP4 has "
             "a row for every frame and stays in memory until the end.",
         ]
     return "\n\n".join(parts) + "\n"
+
+
+def soaked(runs: Mapping[str, Any]) -> str:
+    """Why the long runs have the outputs that they have."""
+    both = ", ".join(sorted(set.intersection(*(set(run["outputs"]) for run in runs.values()))))
+    return (
+        "Pictures (`--save`) and masks (`--masks`) have one place each in a run, so the outputs are shared out between "
+        f"runs (in each of them: {both}). The window is in none, as it wants a screen and somebody before it, nor is "
+        "the virtual camera, which wants a kernel module that few machines have."
+    )
 
 
 def _times(row: Mapping[str, Any]) -> str:
@@ -251,6 +263,9 @@ def outputs() -> dict[Path, str]:
         written[ROOT / "docs" / "engines.md"] = engines()
     if load("reliability") or load("soak"):
         written[ROOT / "docs" / "reliability.md"] = reliability()
+    if load("streams") or load("local_consumers"):
+        page = streams_page(machine_line(load("streams")), machine_line(load("local_consumers")))
+        written[ROOT / "docs" / "streams.md"] = page
     if load("temporal"):
         written[ROOT / "docs" / "temporal.md"] = smoothing()
     if load("int8_costs") or load("layer_times"):

@@ -27,7 +27,7 @@ from statistics import median, mode
 from typing import Any
 
 import aiohttp
-from common import RESULTS, tell
+from common import RESULTS, revision, tell
 from soak_outputs import KINDS, SOURCE, Outputs, Streams
 
 from edgeseg.cli.output import write_json
@@ -215,7 +215,7 @@ def main() -> int:
     met = False
     for name in args.runs:
         body = soak(args.frames, args.model, args.backend, KINDS[name], args.first)
-        runs[name] = {"summary": summary(body), **body, "machine": describe()}
+        runs[name] = {"summary": summary(body), "revision": revision(), **body, "machine": describe()}
         tell(runs[name]["summary"])
         # At once: a run takes a quarter of an hour.
         met = set(runs) == set(KINDS) and all(run["met"] for run in runs.values())

@@ -3,13 +3,17 @@
     python benchmarks/streams.py            writes benchmarks/results/streams.json; nothing else should run
 
 Synthetic cameras of 1280x720, in turns with one unpaced stream of the same size, whose rate is what the machine can do
-at that moment, and with the same cameras in batches (`edgeseg run --batch`). Exit code 5 where a limit is missed.
+at that moment, and with the same cameras in batches (`edgeseg run --batch`). Such cameras are the limit themselves
+where the model is quicker than they are: so batches are compared once more with cameras that give more than the model
+takes. Exit code 5 where a limit is missed.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 from common import keep_two_cores, tell, write_result
@@ -25,6 +29,9 @@ SIZE = "1280x720"
 # What is wanted: of the smaller of what the cameras give and what one unpaced stream reaches; of the largest share.
 TOTAL, SHARE = 0.9, 0.8
 ROUNDS = 3
+# Of what one unpaced stream reaches: what the cameras give together where the model shall be the limit, and the fastest
+# of a synthetic camera.
+TOO_MANY, FASTEST = 3.0, 1000
 
 
 def cameras(segmenter: Segmenter, count: int, fps: int, seconds: float) -> dict[str, Any]:
@@ -39,7 +46,8 @@ def cameras(segmenter: Segmenter, count: int, fps: int, seconds: float) -> dict[
     streams.join()
     report = streams.to_dict()
     each = report["streams"]
-    rates = [own["frames_out"] / seconds for own in each]
+    # Not by the seconds that were asked for: cameras that give too much for the cores fall behind their own times.
+    rates = [own["throughput_fps"] or 0.0 for own in each]
     gathered = {"full": batcher.full - batches[0], "partial": batcher.partial - batches[1]} if batcher else {}
     return {
         **gathered,
@@ -58,6 +66,22 @@ def alone(segmenter: Segmenter, frames: int) -> float:
     pipeline.start()
     pipeline.join()
     return float(pipeline.stats.counts()["throughput_fps"])
+
+
+def more_than_it_takes(
+    segmenter: Segmenter, in_batches: Segmenter, count: int, single_fps: float, seconds: float
+) -> dict[str, Any]:
+    """One at a time beside batches, on cameras that give several times what one unpaced stream reaches."""
+    fps = min(FASTEST, math.ceil(TOO_MANY * single_fps / count))
+    found = cameras(segmenter, count, fps, seconds)
+    batched = cameras(in_batches, count, fps, seconds)
+    ratio = round(batched["total_fps"] / found["total_fps"], 3)
+    return {"fps": fps, "batched_to_single": ratio, **found, "batched": batched}
+
+
+def middle(values: Iterable[float]) -> float:
+    """The median of an odd number."""
+    return sorted(values)[ROUNDS // 2]
 
 
 def main() -> int:
@@ -80,21 +104,31 @@ def main() -> int:
             batched = cameras(in_batches, args.cameras, args.fps, args.seconds / ROUNDS)
             share = {"one_unpaced_fps": round(single, 2), "of_wanted": round(found["total_fps"] / wanted, 3)}
             share["batched_to_single"] = round(batched["total_fps"] / found["total_fps"], 3)
-            rounds.append({**share, **found, "batched": batched})
+            beyond = more_than_it_takes(segmenter, in_batches, args.cameras, single, args.seconds / ROUNDS)
+            rounds.append({**share, **found, "batched": batched, "oversubscribed": beyond})
             tell(str(rounds[-1]))
-    middle = sorted(row["of_wanted"] for row in rounds)[len(rounds) // 2]
+    of_wanted = middle(row["of_wanted"] for row in rounds)
     least = min(row["slowest_of_fastest"] for row in rounds)
-    gain = sorted(row["batched_to_single"] for row in rounds)[len(rounds) // 2]
+    gain = middle(row["batched_to_single"] for row in rounds)
     ages = [max(row["frame_age_p95_ms"] for row in part) for part in (rounds, [row["batched"] for row in rounds])]
     summary = (
-        f"{args.cameras} cameras of {args.fps} fps, {SIZE}, one {args.model} ({chosen}): {middle:.2f} of the lesser of "
-        f"{args.cameras * args.fps} fps and one unpaced stream (at least {TOTAL}); slowest {least:.2f} of the fastest "
-        f"(at least {SHARE}); age_taken p95 {max(row['age_taken_p95_ms'] for row in rounds):.1f} ms; in batches of "
-        f"{args.batch} {gain:.2f} times as many results, frame_age p95 {ages[1]:.1f} ms against {ages[0]:.1f} ms"
+        f"{args.cameras} cameras of {args.fps} fps, {SIZE}, one {args.model} ({chosen}): {of_wanted:.2f} of the lesser "
+        f"of {args.cameras * args.fps} fps and one unpaced stream (at least {TOTAL}); slowest {least:.2f} of the "
+        f"fastest (at least {SHARE}); age_taken p95 {max(row['age_taken_p95_ms'] for row in rounds):.1f} ms; in "
+        f"batches of {args.batch} {gain:.2f} times as many results, frame_age p95 {ages[1]:.1f} ms against "
+        f"{ages[0]:.1f} ms"
     )
-    tell(summary)
-    write_result("streams", {"summary": [summary], "batch": args.batch, "rounds": rounds, "cores_used": cores})
-    return 0 if middle >= TOTAL and least >= SHARE else 5
+    beyond = [row["oversubscribed"] for row in rounds]
+    limited = (
+        f"cameras of {beyond[0]['fps']} fps, more than it takes: {middle(row['total_fps'] for row in beyond):.0f} "
+        f"results/s one at a time, {middle(row['batched']['total_fps'] for row in beyond):.0f} in batches of "
+        f"{args.batch}, {middle(row['batched_to_single'] for row in beyond):.2f} times as many"
+    )
+    body = {"cameras": args.cameras, "fps": args.fps, "size": SIZE, "model": args.model, "chosen": chosen}
+    body |= {"summary": [summary, limited], "batch": args.batch, "rounds": rounds, "cores_used": cores}
+    tell(f"{summary}\n{limited}")
+    write_result("streams", body)
+    return 0 if of_wanted >= TOTAL and least >= SHARE else 5
 
 
 if __name__ == "__main__":

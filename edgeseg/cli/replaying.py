@@ -41,7 +41,7 @@ class Comparison:
     """
 
     def __init__(self, source: Recorded) -> None:
-        self._masks, self._name = source.masks, source.name
+        self._masks, self._name, self._incomplete = source.masks, source.name, source.head.incomplete
         self.compared = self.different = 0
         self.first_different: int | None = None
 
@@ -67,7 +67,8 @@ class Comparison:
             seen = f"frame {self.first_different} is the first of {self.different} that differ, of {self.compared}"
             todo = f"Was {self._name} recorded on this machine, with these versions of edgeseg and the backend?"
             raise LimitError("the replay differs from its recording", seen, todo)
-        return f"replay: {self.compared} of {len(self._masks)} recorded masks, all identical"
+        early = f"; it ends before its run did: {self._incomplete}" if self._incomplete else ""
+        return f"replay: {self.compared} of {len(self._masks)} recorded masks, all identical{early}"
 
 
 def take_settings(args: argparse.Namespace) -> None:

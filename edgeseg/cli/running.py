@@ -184,7 +184,7 @@ def make_pipelines(
     from edgeseg.runtime.effort import Effort
     from edgeseg.runtime.pipeline import Pipeline
     from edgeseg.runtime.sinks import open_sinks
-    from edgeseg.runtime.sinks.guarded import Guarded
+    from edgeseg.runtime.sinks.guarded import HOLD_UP_S, Guarded
     from edgeseg.runtime.stats import Stats
     from edgeseg.runtime.temporal import Smoother
     from edgeseg.runtime.turnstile import Turnstile
@@ -227,7 +227,8 @@ def make_pipelines(
             sinks = [tape, *sinks]
         elif tape is not None:
             # Waited for, and given what the model said: without one result, or a class, a replay differs.
-            kept = Guarded(tape, NAMES["Recorder"], live=False)
+            # Not for ever, though: a disk that hangs must not stop a camera.
+            kept = Guarded(tape, NAMES["Recorder"], live=False, hold_up_s=HOLD_UP_S if source.live else None)
             stack.callback(kept.close)
             every.append(kept)
             sinks, on_drop, on_skip = [*sinks, kept], tape.dropped, tape.skipped
@@ -258,7 +259,7 @@ def supervise(pipeline: Pipeline | Streams, sinks: Sequence[Sink], signals: Sign
             if signals.stopped.is_set() or wants_stop(sinks) or _none_left(sinks):
                 pipeline.stop()
                 for sink in sinks:
-                    getattr(sink, "end_pause", lambda: None)()
+                    getattr(sink, "end_soon", lambda: None)()
             progress.show(run_report.progress_line(pipeline.stats.counts()))
     finally:
         progress.clear()

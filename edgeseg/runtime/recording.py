@@ -36,7 +36,9 @@ class Head:
         settings: the options that decide on masks, by their names on the command line.
         model_sha256: of the model file that ran.
         machine: what it ran on.
-        counts: frames_in, frames_out, dropped, skipped, failed; empty for a run that was killed.
+        counts: frames_in, frames_out, dropped, skipped, failed; empty for a run that was killed, and for a recording
+            that ends before its run.
+        incomplete: why it ends before its run; None where it does not.
     """
 
     source: str
@@ -47,6 +49,7 @@ class Head:
     model_sha256: str
     machine: Mapping[str, Any]
     counts: Mapping[str, int] = field(default_factory=dict)
+    incomplete: str | None = None
 
     def to_bytes(self) -> bytes:
         """The content of recording.json."""
@@ -70,7 +73,8 @@ def read_head(folder: Path) -> Head:
     except ValueError as error:
         raise InputError("the recording's head is damaged", f"{path} ({error})", "Restore it from a copy") from None
     version = body.pop("format_version", None) if isinstance(body, dict) else None
-    if version != FORMAT_VERSION or set(body) != {item.name for item in fields(Head)}:
+    # Those of before `incomplete` lack it.
+    if version != FORMAT_VERSION or {*body, "incomplete"} != {item.name for item in fields(Head)}:
         todo = "Replay it with the edgeseg that wrote it"
         raise InputError("the recording has another format", f"{path} (version {version})", todo)
     if not isinstance(body["settings"], dict):

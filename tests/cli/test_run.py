@@ -279,6 +279,7 @@ def test_a_second_signal_aborts_when_an_output_hangs(start: Start, tiny_model: P
             time.sleep(0.3)
             looks.append(int.from_bytes(fcntl.ioctl(reader, termios.FIONREAD, b"\0" * 4), sys.byteorder))
         process.send_signal(signal.SIGINT)
+        # The first one leaves the output its time to end; that it ends the run is among tests/runtime/output_faults.py.
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(1.0)
         process.send_signal(signal.SIGINT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
@@ -87,3 +88,20 @@ def h264(width: int, height: int, frames: int = 40, pixels: str = "yuv420p") -> 
             picture.pts = number
         out += b"".join(bytes(packet) for packet in codec.encode(picture))
     return out
+
+
+def spoil(stream: bytes, lost: Iterable[int], patched: Iterable[int] = ()) -> bytes:
+    """A bare H.264 stream with pictures (by place, from 0) damaged: as a whole, or from their middle on."""
+    spoilt = bytearray(stream)
+    # A slice of a key picture, and those of others.
+    starts = [found.start() + 4 for found in re.finditer(b"\0\0\1[\x65\x41\x61\x01]", stream)]
+    for place in lost:
+        spoil_part(spoilt, starts[place], starts[place + 1] - 4)
+    for place in patched:
+        spoil_part(spoilt, (starts[place] + starts[place + 1]) // 2, starts[place + 1] - 4)
+    return bytes(spoilt)
+
+
+def spoil_part(content: bytearray, start: int, end: int) -> None:
+    """Set bits, all of them: no H.264 has so many, and none of its marks is made of them."""
+    content[start:end] = b"\xff" * (end - start)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
+import os
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,9 @@ from clip_maker import read_back
 from faults import Outcome, Subject, Told
 from stand_ins import Recorder
 
+from edgeseg.cli.main import main
 from edgeseg.runtime.pipeline import Pipeline
+from edgeseg.runtime.recording import HEAD, LINES, read_head, segment_name
 from edgeseg.runtime.sinks import JsonLines, Masks
 from edgeseg.runtime.sinks import guarded as guard
 from edgeseg.runtime.sinks.guarded import Guarded
@@ -195,6 +199,126 @@ def signalled(subject: Subject, number: signal.Signals) -> Outcome:
     )
 
 
+# With the times to wait of this process.
+HURRIED = """
+import sys
+from edgeseg.cli.main import main
+from edgeseg.runtime.sinks import guarded
+guarded.CLOSING_S, guarded.HOLD_UP_S = map(float, sys.argv[1:3])
+sys.exit(main(sys.argv[3:]))
+"""
+
+
+@contextlib.contextmanager
+def recording_on_a_disk_that_hangs(subject: Subject, source: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """A run beside JSON lines whose recorded pictures go into a pipe that nobody reads: once it is full, writing hangs.
+
+    Yields the process and the other end of that pipe.
+    """
+    tape = subject.folder / "tape"
+    tape.mkdir()
+    os.mkfifo(tape / segment_name(0))
+    reader = os.open(tape / segment_name(0), os.O_RDONLY | os.O_NONBLOCK)
+    words = ["run", source, *subject.words, "--record", str(tape), "--jsonl", str(subject.folder / "out.jsonl")]
+    command = [sys.executable, "-c", HURRIED, str(guard.CLOSING_S), str(guard.HOLD_UP_S), *words]
+    with (
+        (subject.folder / "err").open("w") as err,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=err, text=True) as process,
+    ):
+        try:
+            yield process, reader
+        finally:
+            process.kill()
+            os.close(reader)
+
+
+def _wait_until(true: Callable[[], bool], process: subprocess.Popen[str], subject: Subject) -> None:
+    ends = time.monotonic() + PATIENCE_S
+    while not true():
+        assert process.poll() is None and time.monotonic() < ends, (subject.folder / "err").read_text()
+        time.sleep(0.02)
+
+
+def _lines(subject: Subject) -> int:
+    path = subject.folder / "out.jsonl"
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+def recorder_hangs(subject: Subject) -> Outcome:
+    """A live source is recorded onto a disk that hangs, and comes back much later."""
+    tape, err, pictures = subject.folder / "tape", subject.folder / "err", bytearray()
+
+    def drain(reader: int) -> None:
+        os.set_blocking(reader, True)
+        while block := os.read(reader, 1 << 16):
+            pictures.extend(block)
+
+    with recording_on_a_disk_that_hangs(subject, CAMERA) as (process, reader):
+        _wait_until(lambda: "is cut off" in err.read_text(), process, subject)
+        for then in (lambda _: None, drain):
+            before = _lines(subject)
+            _wait_until(lambda before=before: _lines(subject) >= before + 30, process, subject)  # type: ignore[misc]
+            then(reader)
+        before = _lines(subject)
+        _wait_until(lambda: _lines(subject) >= before + 5, process, subject)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=PATIENCE_S)
+    told = err.read_text().splitlines()
+    assert process.returncode == 3, told
+    assert told[-2].startswith("warning: the recording is cut off: the recording holds up the camera"), told
+    assert told[-1].startswith("error: the recording holds up the camera"), told
+    written = [json.loads(line) for line in (subject.folder / "out.jsonl").read_text().splitlines()]
+    pause_s = max(b["captured_ns"] - a["captured_ns"] for a, b in zip(written, written[1:], strict=False)) / 1e9
+
+    # What came through the pipe before the hole is a recording of that.
+    assert "holds up the camera" in (read_head(tape).incomplete or "") and not read_head(tape).counts
+    kept = [json.loads(line) for line in (tape / LINES).read_text().splitlines()]
+    taken = [line["frame"] for line in kept if line["decision"] == "taken"]
+    assert taken == [line["frame"] for line in written[: len(taken)]] and 5 < len(taken) < len(written) - 60
+    (tape / segment_name(0)).unlink()
+    (tape / segment_name(0)).write_bytes(pictures)
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        assert main(["run", f"replay:{tape}"]) == 0
+    replayed = f"replay: {len(taken)} of {len(taken)} recorded masks, all identical; it ends before its run did"
+    assert replayed in out.getvalue(), out.getvalue()
+    hold_up_s, what = guard.HOLD_UP_S, "pause of the other outputs"
+    return Outcome(
+        "the disk under --record hangs, on a live source",
+        f"waited for {hold_up_s:g} s, then said and cut off; the other outputs went on, and the run's exit is that "
+        f"error; the recording ends before the hole, says so, and replays: {len(taken)} masks, all identical",
+        {what: pause_s},
+        {what: hold_up_s + 1.0},
+    )
+
+
+def signalled_while_a_disk_hangs(subject: Subject) -> Outcome:
+    """SIGTERM while a source that waits is recorded onto a disk that hangs."""
+    looks = [0]
+    with recording_on_a_disk_that_hangs(subject, CAMERA.partition("@")[0]) as (process, _):
+
+        def hangs() -> bool:
+            time.sleep(0.2)
+            looks.append(_lines(subject))
+            return looks[-1] > 5 and len(set(looks[-4:])) == 1
+
+        _wait_until(hangs, process, subject)
+        process.send_signal(signal.SIGTERM)
+        sent = time.monotonic()
+        process.communicate(timeout=PATIENCE_S)
+        ended_s = time.monotonic() - sent
+    told = (subject.folder / "err").read_text().splitlines()
+    assert process.returncode == 3 and told[-1].startswith("error: the recording does not come to an end"), told
+    assert (subject.folder / "out.jsonl").read_bytes().endswith(b"\n") and (subject.folder / "tape" / HEAD).exists()
+    closing_s, what = guard.CLOSING_S, "from the signal to the end"
+    assert ended_s > 0.8 * closing_s
+    return Outcome(
+        "SIGTERM while the disk under --record hangs, on a source that waits for its outputs",
+        f"the disk was given {closing_s:g} s and left behind, with an error; exit code 3; the other outputs are whole",
+        {what: ended_s},
+        {what: closing_s + 3.0},
+    )
+
+
 def _plays(video: Path) -> int:
     assert not video.with_name(f"{video.name}.part").exists()
     return len(read_back(video)[0])
@@ -203,7 +327,9 @@ def _plays(video: Path) -> int:
 FAULTS: tuple[Callable[[Subject], Outcome], ...] = (
     sink_raises,
     sink_blocks,
+    recorder_hangs,
     disk_full,
+    signalled_while_a_disk_hangs,
     partial(signalled, number=signal.SIGTERM),
     partial(signalled, number=signal.SIGINT),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import random
 import socket
 import threading
@@ -12,11 +13,13 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 
+import av
 import numpy as np
-from clip_maker import h264, make_clip, noise
+from clip_maker import h264, make_clip, noise, spoil, spoil_part
 from faults import Outcome, Subject, Told
 from rtsp_server import RtspServer
 
+from edgeseg.cli.main import main
 from edgeseg.errors import InputError
 from edgeseg.runtime.pipeline import Pipeline
 from edgeseg.runtime.segmenter import Segmenter
@@ -200,6 +203,64 @@ def size_changes(subject: Subject) -> Outcome:
     )
 
 
+def damaged_stream(subject: Subject) -> Outcome:
+    """Some pictures of a camera's H.264 stream are damaged on the way; its next key picture is sound."""
+    first, second, last = h264(96, 64), h264(96, 64), h264(160, 48)
+    counted, seen = [], []
+    for sent in (first, spoil(first, lost=(10, 20, 30), patched=(15, 25))):
+        results: list[Result] = []
+        sender, quiet = sending(sent + second + last), contextlib.redirect_stderr(Told())
+        with sender as address, subject.segmenter() as segmenter, quiet:
+            source = network_camera(address, subject)
+            with closing(Pipeline(source, segmenter, policy="all").results()) as coming:
+                for result in coming:
+                    if result.label_map.shape == (48, 160):
+                        break
+                    results.append(result)
+        counted.append((source.health.corrupt, source.health.patched))
+        seen.append(results)
+    whole, hurt = seen
+    (corrupt, patched), lost = counted[1], len(whole) - len(hurt)
+    assert counted[0] == (0, 0) and len(whole) >= 75
+    # Which ones a decoder can patch, and says so, is its own choice.
+    assert corrupt == lost == 3 and patched >= 1, (counted, lost)
+    assert {result.frame.session for result in hurt} == {0}, "no new connection"
+    for a, b in zip(whole[-35:], hurt[-35:], strict=True):
+        assert np.array_equal(a.frame.image, b.frame.image) and np.array_equal(a.label_map, b.label_map)
+    return Outcome(
+        "5 damaged pictures in a camera's H.264 stream, 3 of them beyond repair",
+        f"{len(hurt)} of {len(whole)} masks came, on one connection, and were right again from the next key picture; "
+        f"counted: {corrupt} packets that were left out, {patched} of the others that the decoder said it had patched",
+    )
+
+
+def damaged_file(subject: Subject) -> Outcome:
+    """Pictures of a video file are damaged."""
+    path, stats = make_clip(subject.folder / "hurt.mkv", noise(40), fps=20), subject.folder / "stats.json"
+    content = path.read_bytes()
+    with av.open(str(path)) as container:
+        packets = [bytes(packet) for packet in container.demux(video=0) if packet.size]
+    spoilt = bytearray(content)
+    for packet in (packets[place] for place in (10, 20, 30)):
+        # The slice's length and kind come first.
+        place = content.index(packet)
+        spoil_part(spoilt, place + 5, place + len(packet))
+    path.write_bytes(spoilt)
+    told = Told()
+    with contextlib.redirect_stderr(told), contextlib.redirect_stdout(Told()):
+        assert main(["run", str(path), *subject.words, "--stats", str(stats)]) == 0
+    figures = json.loads(stats.read_text())
+    corrupt, came = figures["source_health"]["corrupt"], figures["frames_out"]
+    assert corrupt == 40 - came == 3, figures
+    assert "hurt.mkv is damaged: 3 damaged packets could not be decoded and left gaps\n" in told.lines[-1][1], (
+        told.lines
+    )
+    return Outcome(
+        "MKV with 3 damaged pictures",
+        f"{corrupt} packets were left out, said, and counted in --stats; {came} of 40 masks came, exit code 0",
+    )
+
+
 def truncated(subject: Subject) -> Outcome:
     """Video files of four kinds, each cut off at ten random places."""
     gave = refused = 0
@@ -244,4 +305,4 @@ NEED_SERVER: tuple[Callable[[Subject], Outcome], ...] = (
     server_frozen,
     another_size_after_the_return,
 )
-OTHERS: tuple[Callable[[Subject], Outcome], ...] = (size_changes, truncated)
+OTHERS: tuple[Callable[[Subject], Outcome], ...] = (size_changes, damaged_stream, damaged_file, truncated)

@@ -60,6 +60,7 @@ def test_of_streams_and_files(fault: Fault, subject: Subject) -> None:
 def test_of_outputs(fault: Fault, subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
     # A sink that blocks costs all of it; a healthy one must come to its end in it on a machine that pauses.
     monkeypatch.setattr(guarded, "CLOSING_S", 3.0)
+    monkeypatch.setattr(guarded, "HOLD_UP_S", 1.0)
     survives(fault, subject)
 
 

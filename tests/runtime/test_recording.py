@@ -20,6 +20,7 @@ from edgeseg.runtime.mailbox import ENDED, REPLACED
 from edgeseg.runtime.pipeline import Pipeline
 from edgeseg.runtime.recording import HEAD, LINES, Head, mask_digest, read_head
 from edgeseg.runtime.segmenter import Segmenter
+from edgeseg.runtime.sinks.base import write_aside
 from edgeseg.runtime.sinks.recorder import Recorder
 from edgeseg.runtime.sources import open_source
 from edgeseg.runtime.sources.recorded import Recorded
@@ -173,3 +174,37 @@ def test_noting_a_drop_keeps_no_picture(tmp_path: Path) -> None:
     assert gone() is None
     recorder.close()
     assert '"dropped"' in (tmp_path / "tape" / LINES).read_text()
+
+
+def test_one_that_is_cut_off_notes_no_more_and_says_so(tmp_path: Path) -> None:
+    recorder, segmenter = Recorder(tmp_path / "tape", HEAD_OF_TOY), Segmenter(ToyBackend())
+    recorder.write(segmenter(np.zeros((8, 8, 3), np.uint8)))
+    for number in range(1, 1000):
+        recorder.dropped(Frame(np.zeros((8, 8, 3), np.uint8), number, number), REPLACED)
+        if number == 1:
+            recorder.cut_off("the disk hangs")
+    counts = dict.fromkeys(("frames_in", "frames_out", "dropped", "skipped", "failed"), 0)
+    recorder.finish(counts)
+    assert read_head(tmp_path / "tape").incomplete is None, "while it is open, its disk is left alone"
+    recorder.close()
+    recorder.finish(counts)
+    head = read_head(tmp_path / "tape")
+    assert (head.incomplete, head.counts) == ("the disk hangs", {})
+    lines = [json.loads(line) for line in (tmp_path / "tape" / LINES).read_text().splitlines()]
+    assert [line["frame"] for line in lines] == [0], "what came after it is no part of the recording"
+
+
+def test_recordings_of_before_they_could_say_that_are_read(tmp_path: Path) -> None:
+    record(tmp_path / "tape", ToySource(2))
+    body = json.loads((tmp_path / "tape" / HEAD).read_text())
+    del body["incomplete"]
+    (tmp_path / "tape" / HEAD).write_text(json.dumps(body))
+    assert read_head(tmp_path / "tape").incomplete is None
+    assert len(list(Recorded(f"replay:{tmp_path / 'tape'}"))) == 2
+
+
+def test_what_cannot_be_written_leaves_nothing_half(tmp_path: Path) -> None:
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(OSError, match="directory"):
+        write_aside(tmp_path / "taken", b"head")
+    assert [path.name for path in tmp_path.iterdir()] == ["taken"]

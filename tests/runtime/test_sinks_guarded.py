@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 from stand_ins import PERSON, Recorder, ToyBackend, ToySource
@@ -114,3 +115,18 @@ def test_a_signal_ends_a_run_whose_window_pauses() -> None:
     # Nothing is lost: what waited for the window is shown, and the others have the same.
     assert window.numbers == masks.numbers and len(window.numbers) == pipeline.stats.counts()["frames_out"] > 0
     assert window.closed == masks.closed == 1
+
+
+def test_one_that_must_see_everything_is_cut_off_where_it_holds_up_a_camera(capfd: pytest.CaptureFixture[str]) -> None:
+    hanging, good = Pausing(), Recorder()
+    sinks = Guarded(hanging, "recording", False, hold_up_s=0.5), Guarded(good, "masks", True)
+    pipeline = run(ToySource(60, fps=30, live=True), *sinks)
+    assert "the recording holds up the camera: 0.5 s for a result" in capfd.readouterr().err
+    came = pipeline.stats.counts()["frames_out"]
+    assert (sinks[0].written, sinks[0].dropped) == (0, came) and good.numbers[-1] == 59, "the camera went on"
+    assert hanging.closed == 0
+    hanging.end_pause()
+    ends = time.monotonic() + 60
+    while not hanging.closed and time.monotonic() < ends:
+        time.sleep(0.01)
+    assert hanging.closed == 1 and len(hanging.results) == 1, "it is closed before the hole"

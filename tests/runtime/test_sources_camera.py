@@ -43,9 +43,13 @@ def test_without_opencv_both_ways_to_it_are_named(monkeypatch: pytest.MonkeyPatc
 
 
 class ToyCapture:
-    """What cv2.VideoCapture gives for a working camera of 640x480; can fail at a frame."""
+    """What cv2.VideoCapture gives for a working camera of 640x480; can fail at a frame.
 
-    def __init__(self, fails_at: int = -1, gray: bool = False) -> None:
+    `stamps_ms`: of its driver's buffers, from the first; 0 after them, as of a driver that stamps none.
+    """
+
+    def __init__(self, fails_at: int = -1, gray: bool = False, stamps_ms: tuple[float, ...] = ()) -> None:
+        self.stamps_ms = stamps_ms
         self.fails_at, self.gray, self.grabbed = fails_at, gray, 0
         self.grabbed_ns: list[int] = []
         self.retrieved_ns: list[int] = []
@@ -56,6 +60,8 @@ class ToyCapture:
         return True
 
     def get(self, key: int) -> float:
+        if key == cv2.CAP_PROP_POS_MSEC and 0 < self.grabbed <= len(self.stamps_ms):
+            return self.stamps_ms[self.grabbed - 1]
         return 30.0 if key == cv2.CAP_PROP_FPS else 0.0
 
     def set(self, key: int, value: float) -> bool:
@@ -102,6 +108,26 @@ def test_frames_are_stamped_when_they_are_grabbed(attach: Callable[[ToyCapture],
         assert grabbed_ns <= frame.captured_ns <= retrieved_ns
     assert capture.settings[cv2.CAP_PROP_BUFFERSIZE] == 1
     assert capture.released == 1
+
+
+@pytest.mark.parametrize(
+    "stamps_ms, pts_s",
+    [
+        ((81_000.5, 81_033.75, 81_067.0), [81.0005, 81.03375, 81.067]),
+        # A clock that stands still, or runs back, is none: also not later.
+        ((81_000.0, 81_000.0, 81_067.0), [81.0, None, None]),
+        ((81_000.0, 80_000.0, 81_067.0), [81.0, None, None]),
+        ((-1.0, 5.0, 6.0), [None, None, None]),
+        ((0.0, 5.0, 6.0), [None, None, None]),
+    ],
+)
+def test_frames_have_the_timestamps_of_the_driver_s_buffers(
+    stamps_ms: tuple[float, ...], pts_s: list[float | None], attach: Callable[[ToyCapture], str]
+) -> None:
+    with open_source(attach(ToyCapture(stamps_ms=stamps_ms)), max_frames=3) as source:
+        frames = list(source)
+    assert [frame.pts_s for frame in frames] == pts_s
+    assert [frame.number for frame in frames] == [0, 1, 2] and all(frame.captured_ns for frame in frames)
 
 
 def test_a_gray_camera_gives_bgr(attach: Callable[[ToyCapture], str]) -> None:

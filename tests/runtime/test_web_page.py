@@ -16,6 +16,8 @@ from edgeseg.runtime.sinks.web import viewer
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
+    from edgeseg.runtime.stats import Stats
+
 WAIT_MS = 60_000
 TOKEN = "a-token-of-the-tests"
 # [blue, green, red] of the middle row at a share of the width.
@@ -25,6 +27,21 @@ PIXEL = """(share) => {
   return [data[2], data[1], data[0]];
 }"""
 PERSON, NOBODY, DOG = 0.1, 0.5, 0.9
+# Frames that the page has shown since, under `framesShown`.
+COUNT_SHOWN = """() => {
+  let last = "";
+  window.framesShown = 0;
+  new MutationObserver(() => {
+    const now = document.getElementById("line").textContent.split(" ")[1];
+    if (now !== last) window.framesShown += 1;
+    last = now;
+  }).observe(document.getElementById("line"), { childList: true, characterData: true, subtree: true });
+}"""
+# As over a bad network: what the page answers takes a while to arrive.
+ANSWER_LATE = """() => {
+  const send = WebSocket.prototype.send;
+  WebSocket.prototype.send = function (data) { setTimeout(() => send.call(this, data), 600); };
+}"""
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +130,37 @@ def test_charts_show_figures(browser: Browser) -> None:
               return data.some((value, place) => place % 4 === 3 && value > 200);
             }}""")
         assert page.is_hidden("#camera-row") and page.is_hidden("#notice")
+
+
+def shown_of(page: Page, stats: Stats, seconds: float = 1.5) -> tuple[int, int]:
+    """How many frames a page shows meanwhile, and how many results its camera gives."""
+    shown, came = page.evaluate("framesShown"), stats.counts()["frames_out"]
+    page.wait_for_timeout(1000 * seconds)
+    return page.evaluate("framesShown") - shown, stats.counts()["frames_out"] - came
+
+
+def test_a_second_viewer_does_not_slow_the_first(browser: Browser) -> None:
+    # Few enough pictures for any machine: what is missing was not lost to its cores. Still, machines pause.
+    tried: list[dict[str, tuple[int, int]]] = []
+    lost: list[bool] = []
+    with served() as (web, cameras, stats), running(cameras, stats, fps=18), opening(browser) as open_page:
+        first = open_page(web.url)
+        assert frame(first) >= 0
+        first.evaluate(COUNT_SHOWN)
+        while not lost or (lost[-1] and len(tried) < 3):
+            found = {"alone": shown_of(first, stats[0])}
+            second = open_page(web.url)
+            assert frame(second) >= 0
+            second.evaluate(COUNT_SHOWN)
+            found["beside a second viewer"] = shown_of(first, stats[0])
+            assert second.evaluate("framesShown") > 5
+            second.evaluate(ANSWER_LATE)
+            found["beside one whose answers come late"] = shown_of(first, stats[0])
+            second.close()
+            tried.append(found)
+            shares = {what: shown / came for what, (shown, came) in found.items()}
+            lost.append(shares["alone"] < 0.7 or min(shares.values()) < 0.7 * shares["alone"])
+    assert not lost[-1], f"(frames that the first page showed, results that there were) in 1.5 s: {tried}"
 
 
 def test_other_viewers_do_not_matter_and_one_that_stops_is_dropped(

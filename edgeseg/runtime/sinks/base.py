@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,6 +16,7 @@ class Sink(Protocol):
     """Where results go. Constructors fail with an OutputError when the output cannot be written.
 
     A sink that can tell that the user wants to stop (a window) has an attribute `wants_stop: bool`; see `wants_stop`.
+    What else one may have is `guarded.Guarded`'s to ask for.
     """
 
     def write(self, result: Result) -> None:
@@ -67,5 +69,10 @@ def cannot_write(what: str, path: object, error: BaseException) -> OutputError:
 def write_aside(path: Path, data: bytes) -> None:
     """Write a file so that it is there whole or not at all."""
     aside = path.with_name(f"{path.name}.part")
-    aside.write_bytes(data)
-    aside.replace(path)
+    try:
+        aside.write_bytes(data)
+        aside.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            aside.unlink(missing_ok=True)
+        raise

@@ -35,6 +35,7 @@ class Recorder:
 
     Frames that were dropped leave their line, not their picture: no mask depends on it. What was written stays where a
     run is killed. It must see every result, so it is waited for: of a camera, frames are dropped before the model then.
+    Where it is cut off (`cut_off`), the recording ends there and says so, since a replay cannot pass over a hole.
 
     Args:
         folder: where to; made if missing. One that holds a recording is never written to.
@@ -67,14 +68,25 @@ class Recorder:
         self._size = (0, 0)
         # Lines, not frames: a picture that nobody wants must not be kept alive by its drop.
         self._dropped: deque[dict[str, Any]] = deque()
+        self._incomplete: str | None = None
+        self._ended = False
 
     def dropped(self, frame: Frame, why: str) -> None:
         """Note that a frame was not taken. From any thread; costs next to nothing."""
-        self._dropped.append({**_stamps(frame), "decision": "dropped", "why": why})
+        self._note(frame, "dropped", why)
 
     def skipped(self, frame: Frame, why: str) -> None:
         """Note that a frame was not inferred on purpose; as `dropped`."""
-        self._dropped.append({**_stamps(frame), "decision": "skipped", "why": why})
+        self._note(frame, "skipped", why)
+
+    def cut_off(self, why: str) -> None:
+        """No more results come: the run goes on without the recording, which ends here. From any thread."""
+        self._incomplete = why
+        self._dropped.clear()
+
+    def _note(self, frame: Frame, decision: str, why: str) -> None:
+        if self._incomplete is None:
+            self._dropped.append({**_stamps(frame), "decision": decision, "why": why})
 
     def write(self, result: Result) -> None:
         """Keep a frame, and the hash of its mask."""
@@ -108,13 +120,24 @@ class Recorder:
                 self._write_lines(lines)
         except (OSError, av.FFmpegError) as error:
             raise cannot_write(WHAT, self._folder, error) from None
+        finally:
+            self._ended = True
 
     def finish(self, counts: Mapping[str, Any]) -> None:
-        """After the end of the run: what was dropped at its very end, and its counts."""
+        """After the end of the run: what was dropped at its very end, and its counts.
+
+        Of a recording that was cut off the counts would not be true: its head gets the reason instead. Where its thread
+        still hangs in the disk, nothing is touched, and the recording stays as a killed run leaves it.
+        """
+        if not self._ended:
+            return
         try:
-            with (self._folder / LINES).open("a", encoding="utf-8") as lines:
-                self._write_lines(lines)
-            head = dataclasses.replace(self._head, counts={name: counts[name] for name in COUNTS})
+            if self._incomplete is None:
+                with (self._folder / LINES).open("a", encoding="utf-8") as lines:
+                    self._write_lines(lines)
+                head = dataclasses.replace(self._head, counts={name: counts[name] for name in COUNTS})
+            else:
+                head = dataclasses.replace(self._head, incomplete=self._incomplete)
             write_aside(self._folder / HEAD, head.to_bytes())
         except OSError as error:
             raise cannot_write(WHAT, self._folder, error) from None

@@ -41,7 +41,8 @@ def open_camera(device: str, max_frames: int | None = None, patience: Patience |
 class CameraConnection:
     """See `Connection`. It keeps one buffer, so that a slow reader gets a new picture and not an old one.
 
-    `captured_ns` is taken as soon as the driver hands the picture over, before it is decoded.
+    `captured_ns` is taken as soon as the driver hands the picture over, before it is decoded. `pts_s` is the driver's
+    stamp of the buffer, on a clock of its own; None from where that does not move on, as some drivers' does not.
     """
 
     def __init__(self, path: str, device: str) -> None:
@@ -49,17 +50,26 @@ class CameraConnection:
         self._device = device
         rate = float(self._capture.get(_cv2().CAP_PROP_FPS))
         self.fps = rate if 0 < rate < 1000 else None
+        self._stamp_ms: float | None = 0.0
 
     def read(self) -> Shot | None:
         """See `Connection.read`."""
         grabbed = self._capture.grab()
         captured_ns = time.monotonic_ns()
+        stamp_s = self._stamp_s() if grabbed else None
         image = self._capture.retrieve()[1] if grabbed else None
         if image is None:
             raise InputError("the camera gave no picture", self._device, "Plug it in anew")
         if image.ndim == 2:
             image = _cv2().cvtColor(image, _cv2().COLOR_GRAY2BGR)
-        return Shot(np.ascontiguousarray(image), captured_ns)
+        return Shot(np.ascontiguousarray(image), captured_ns, stamp_s)
+
+    def _stamp_s(self) -> float | None:
+        # V4L2 in OpenCV: the timestamp of the buffer that was grabbed last.
+        if self._stamp_ms is not None:
+            stamp_ms = float(self._capture.get(_cv2().CAP_PROP_POS_MSEC))
+            self._stamp_ms = stamp_ms if stamp_ms > self._stamp_ms else None
+        return None if self._stamp_ms is None else self._stamp_ms / 1e3
 
     def close(self) -> None:
         """See `Connection.close`."""

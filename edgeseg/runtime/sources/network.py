@@ -101,7 +101,9 @@ def without_password(address: str) -> str:
 
 
 class NetworkConnection:
-    """See `Connection`. A damaged packet is left out and counted; pictures may change their size at any time.
+    """See `Connection`. A damaged packet is left out and counted, a picture that the decoder could patch is counted.
+
+    Pictures may change their size at any time.
 
     `captured_ns` follows the stream's own timestamps, see `arrival`; without them it is when a packet has arrived,
     before it is decoded.
@@ -163,6 +165,7 @@ class NetworkConnection:
                 continue
             for frame in frames:
                 self._tell(frame)
+                self._health.patched += frame.is_corrupt
                 taken_ns = self._clock.stamp(arrived_ns, frame.time)
                 yield Shot(self._picture(frame), taken_ns, frame.time)
 
@@ -176,10 +179,14 @@ class NetworkConnection:
 
 
 def _ffmpeg_options(address: str, options: StreamOptions) -> dict[str, str]:
-    """No queue that sorts packets anew, and no long look at the stream before it is read.
+    """No buffer against jitter, and no long look at the stream before it is read.
 
     What FFmpeg reads to learn of a stream comes out in one go afterwards, late, with nothing to tell how late. RTSP
     says beforehand what will come; of others FFmpeg must see a little. Times are in microseconds.
+
+    RTP over UDP keeps a short queue. FFmpeg gives on a packet that is the next one at once, so a stream in order waits
+    for nothing; only behind a gap packets wait, for 100 ms at most. Without the queue a packet that overtakes another
+    makes both count as a loss, and with them every picture until the next key picture.
     """
     ordered = options.transport == "tcp"
     return {

@@ -79,18 +79,20 @@ class Patience:
 
 @dataclass(slots=True)
 class Health:
-    """What happened to a live source so far.
+    """What happened to a live source, or to a video file, so far.
 
     Attributes:
         reconnects: how often it was lost and came back.
         away_s: seconds without it, in all, from the last picture before to the first one after.
         corrupt: packets that were left out because they were damaged.
+        patched: pictures with damaged parts that the decoder has filled in; they come out.
         decoder: who decodes its pictures ("in software"); empty where nobody needs to, or it is not known.
     """
 
     reconnects: int = 0
     away_s: float = 0.0
     corrupt: int = 0
+    patched: int = 0
     decoder: str = ""
 
 

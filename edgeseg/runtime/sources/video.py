@@ -17,6 +17,7 @@ from edgeseg.packages import missing_package
 from edgeseg.runtime import notices
 from edgeseg.runtime.sources.base import FrameSource
 from edgeseg.runtime.sources.decoding import HARDWARE, SOFTWARE, Decoder, open_container
+from edgeseg.runtime.sources.resilient import Health
 from edgeseg.types import Frame, Image
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ class VideoFile(FrameSource):
     """A video file, every frame in order; `pts_s` is the file's own timestamp.
 
     Rotation and mirroring that the file asks for (its display matrix) are carried out. Damaged packets are left out,
-    with a warning at the end. A file that ends early gives what it has, and `broken` says where it broke off.
+    pictures that the decoder could patch come out; both are counted (`health`), with a warning at the end. A file that
+    ends early gives what it has, and `broken` says where it broke off.
 
     Args:
         path: the file.
@@ -61,7 +63,7 @@ class VideoFile(FrameSource):
         self._reformatter = VideoReformatter()
         rate = self._stream.average_rate or self._stream.guessed_rate
         self.fps = float(rate) if rate else None
-        self._damaged = 0
+        self.health = Health()
         self._reached_s = 0.0
         self._frames = self._decode()
         # Decoded now, so that a file without a single frame fails before a model is loaded.
@@ -122,7 +124,7 @@ class VideoFile(FrameSource):
             if packet.is_corrupt:
                 # A packet that lacks bytes also makes threaded decoders lose the good frames in front of it.
                 cut = "the file ends in the middle of a frame"
-                self._damaged += 1
+                self.health.corrupt += 1
                 continue
             self._reached_s = max(self._reached_s, self._end_s(packet))
             yield from self._decode_one(packet)
@@ -137,9 +139,11 @@ class VideoFile(FrameSource):
         except EOFError:
             return
         except av.FFmpegError:
-            self._damaged += 1
+            self.health.corrupt += 1
             return
-        yield from frames
+        for frame in frames:
+            self.health.patched += frame.is_corrupt
+            yield frame
 
     def _judge(self, cut: str | None) -> None:
         """At the end of the file: was that all of it, and was it sound?"""
@@ -148,9 +152,18 @@ class VideoFile(FrameSource):
             cut = f"the file ends early, at {self._reached_s:.2f} s of {stated_s:.2f} s"
         if cut is not None:
             self.broken = cut
-        elif self._damaged:
-            count = f"{self._damaged} damaged packet{'s' if self._damaged > 1 else ''}"
-            notices.warn(f"{self.name} is damaged: {count} could not be decoded and left gaps")
+        else:
+            self._warn_of_damage()
+
+    def _warn_of_damage(self) -> None:
+        corrupt, patched = self.health.corrupt, self.health.patched
+        told = []
+        if corrupt:
+            told.append(f"{corrupt} damaged packet{'s' if corrupt > 1 else ''} could not be decoded and left gaps")
+        if patched:
+            told.append(f"{patched} picture{'s' if patched > 1 else ''} had to be patched")
+        if told:
+            notices.warn(f"{self.name} is damaged: {', '.join(told)}")
 
     def _release(self) -> None:
         self._container.close()
