@@ -137,17 +137,23 @@ def _nothing(coco: Any) -> Any:
     return empty
 
 
-def _rows(instances: Instances, image: int) -> list[dict[str, Any]]:
+def encoded(masks: npt.NDArray[np.bool_]) -> list[Any]:
+    """Masks bool [K, H, W] as pycocotools' run lengths."""
     from pycocotools import mask as runs
 
+    return [runs.encode(np.asfortranarray(mask, dtype=np.uint8)) for mask in masks]
+
+
+def _rows(instances: Instances, image: int) -> list[dict[str, Any]]:
     rows = []
-    for mask, label, box in zip(instances.masks, instances.labels, instances.boxes(), strict=True):
+    parts = (instances.masks, encoded(instances.masks), instances.labels, instances.boxes())
+    for mask, code, label, box in zip(*parts, strict=True):
         left, top, right, bottom = (float(value) for value in box)
         rows.append(
             {
                 "image_id": image,
                 "category_id": int(label),
-                "segmentation": runs.encode(np.asfortranarray(mask, dtype=np.uint8)),
+                "segmentation": code,
                 "bbox": [left, top, right - left, bottom - top],
                 "area": float(mask.sum()),
             }
