@@ -27,7 +27,7 @@ class InstanceReport:
     Attributes:
         data, split: what was scored.
         images, instances: how many there are; crowds are not counted.
-        mask, mask_box: AP and AR as COCO defines them, 0 to 1, of masks and of the masks' tight boxes.
+        mask, box: AP and AR as COCO defines them, 0 to 1, of masks, and of the boxes that the model gives.
         threshold: score from which an answer is counted in `each`.
         each: name of each picture and what became of its instances, in the set's order.
     """
@@ -37,7 +37,7 @@ class InstanceReport:
     images: int
     instances: int
     mask: dict[str, float]
-    mask_box: dict[str, float]
+    box: dict[str, float]
     threshold: float
     each: tuple[tuple[str, Found], ...]
 
@@ -55,7 +55,7 @@ class InstanceReport:
     def to_dict(self) -> dict[str, Any]:
         """Figures as JSON numbers, None for sizes of which there is no instance."""
         body: dict[str, Any] = {key: getattr(self, key) for key in ("data", "split", "images", "instances")}
-        for kind in ("mask", "mask_box"):
+        for kind in ("mask", "box"):
             found = getattr(self, kind)
             body |= {f"{kind}_{name}": None if np.isnan(v) else round(v, 6) for name, v in found.items()}
         body["counts"] = {"score": self.threshold, "iou": SAME_FROM, **_counts(self.found)}
@@ -66,8 +66,8 @@ class InstanceReport:
         """The same figures for a person to read."""
         lines = [f"{self.data}, split {self.split}: {self.images} images, {self.instances} instances"]
         for name in self.mask:
-            mask, box = (f"{value:.4f}" if value == value else "-" for value in (self.mask[name], self.mask_box[name]))
-            lines.append(f"  {name:12s} mask {mask:>7s}   box of mask {box:>7s}")
+            mask, box = (f"{value:.4f}" if value == value else "-" for value in (self.mask[name], self.box[name]))
+            lines.append(f"  {name:12s} mask {mask:>7s}   box {box:>7s}")
         lines.append(f"  from score {self.threshold:g} and IoU {SAME_FROM:g} on: {_told(self.found)}")
         return "\n".join(lines)
 
@@ -158,4 +158,4 @@ def detections_of(result: Result) -> Detections:
     found = result.instances
     assert found is not None
     labels = found.classes.astype(np.int64)
-    return Detections(Instances(found.masks, labels, np.zeros(len(found), bool)), found.scores)
+    return Detections(Instances(found.masks, labels, np.zeros(len(found), bool)), found.scores, found.boxes)

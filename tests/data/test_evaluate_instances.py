@@ -56,7 +56,7 @@ def test_perfect_answers_score_one(folder: Path) -> None:
     assert steps == [(1, 2), (2, 2)]
     assert (report.images, report.instances) == (2, 4)
     body = report.to_dict()
-    assert body["mask_ap"] == body["mask_ap50"] == body["mask_box_ap"] == pytest.approx(1.0)
+    assert body["mask_ap"] == body["mask_ap50"] == body["box_ap"] == pytest.approx(1.0)
     assert body["mask_ap_small"] is None
     assert "mask  1.0000" in report.table()
 
@@ -70,15 +70,23 @@ def test_one_of_two_found_is_a_recall_of_one_half(folder: Path) -> None:
 
 def test_nothing_found_scores_nothing(folder: Path) -> None:
     body = evaluate_instances(Answers([], [], []), folder, "val").to_dict()
-    assert body["mask_ap"] == body["mask_box_ap"] == 0.0
+    assert body["mask_ap"] == body["box_ap"] == 0.0
 
 
 def test_an_answer_shifted_by_a_third_counts_up_to_that_overlap(folder: Path) -> None:
     shifted = BOXES + np.array([10, 0, 10, 0], np.float32)
     body = evaluate_instances(Answers(shifted, [0.9, 0.8], [1, 1]), folder, "val").to_dict()
     # Boxes of 30 and 40 columns, moved by 10: IoU 20/40 = 0.5 and 30/50 = 0.6.
-    assert body["mask_ap50"] == pytest.approx(1.0)
-    assert body["mask_ap75"] == 0.0
+    assert body["mask_ap50"] == body["box_ap50"] == pytest.approx(1.0)
+    assert body["mask_ap75"] == body["box_ap75"] == 0.0
+
+
+def test_boxes_are_the_model_s_own_not_those_of_its_masks(folder: Path) -> None:
+    # Masks of the left third of each box: the boxes are exact, the masks and their tight boxes are not.
+    model = Answers(BOXES, [0.9, 0.8], [1, 1])
+    model.found.mask_probabilities[:, :, 10:] = 0
+    body = evaluate_instances(model, folder, "val").to_dict()
+    assert body["box_ap"] == pytest.approx(1.0) and body["mask_ap50"] == 0.0
 
 
 def test_the_page_shows_precision_counts_and_the_worst_pictures(folder: Path, tmp_path: Path) -> None:
