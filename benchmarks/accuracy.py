@@ -59,7 +59,8 @@ def measure(model: str, file: str, backend: str, precision: str, part: dict[str,
     tell(f"{model} {precision} on {part['data']} {part['split']}")
     with open_segmenter(file, backend, precision, threshold=0.0 if instance else None) as segmenter:
         if instance:
-            body = evaluate_instances(segmenter, folder, part["split"]).to_dict()
+            counted = segmenter.manifest.threshold
+            body = evaluate_instances(segmenter, folder, part["split"], threshold=counted).to_dict()
         else:
             body = evaluate(segmenter, folder, part["split"], boundary_px=BOUNDARY_PX).to_dict()
     body.pop("worst_images", None)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -31,49 +32,59 @@ CLASSES, SIZE, DETECTIONS = 11, (384, 480), 100
 OWN = {"unet": (2, (572, 572)), "unet_video": (1, SIZE)}
 
 
-def entries() -> Iterator[tuple[str, str, dict[str, Any], int, tuple[int, int]]]:
-    """(label, network, arguments, classes, size) of each row."""
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One row: a network with its arguments, as it is exported. `detections` is None where it gives label maps."""
+
+    label: str
+    network: str
+    arguments: dict[str, Any]
+    classes: int
+    size: tuple[int, int]
+    detections: int | None = None
+
+
+def entries() -> Iterator[Entry]:
+    """Networks that give label maps, what ships, networks that give instances."""
     for name in REGISTRY:
         classes, size = OWN.get(name, (CLASSES, SIZE))
         variants = ENCODERS if name == "unet_lite" else [None]
         for encoder in variants:
             label = f"{name} ({encoder})" if encoder else name
-            yield label, name, {"encoder": encoder} if encoder else {}, classes, size
+            yield Entry(label, name, {"encoder": encoder} if encoder else {}, classes, size)
     for item in list_models():
-        name = item["name"]
-        _, manifest = read_model(find_model(name).files["fp32"])
-        network = manifest.architecture
-        size = (manifest.height, manifest.width)
-        if manifest.task != "semantic":
-            continue
+        _, manifest = read_model(find_model(item["name"]).files["fp32"])
+        network, size = manifest.architecture, (manifest.height, manifest.width)
+        instance = manifest.task == "instance"
         classes = 1 if manifest.two_class else len(manifest.class_names)
-        yield f"shipped: {name}", network["name"], dict(network.get("args", {})), classes, size
+        label, arguments = f"shipped: {item['name']}", dict(network.get("args", {}))
+        detections = manifest.max_detections if instance else None
+        yield Entry(label, network["name"], arguments, classes, size, detections)
+    for name in INSTANCE_REGISTRY:
+        yield Entry(name, name, {}, 2, SIZE, DETECTIONS)
 
 
-def measure(network: str, arguments: dict[str, Any], classes: int, size: tuple[int, int]) -> dict[str, Any]:
-    """Figures of one network for one picture."""
-    with torch.device("meta"):
-        model = build(network, classes=classes, **arguments).eval()
-        picture = torch.zeros(1, model.in_channels, *size)
+def measure(entry: Entry) -> dict[str, Any]:
+    """Figures of one network for one picture.
+
+    A Mask R-CNN is counted in the form that is exported, its layers alone: cutting out regions is not counted.
+    """
+    model: torch.nn.Module
+    if entry.detections is None:
+        with torch.device("meta"):
+            model = build(entry.network, classes=entry.classes, **entry.arguments).eval()
+            picture = torch.zeros(1, model.in_channels, *entry.size)
+        run = model
+    else:
+        model = build_instance(entry.network, classes=entry.classes, **entry.arguments).eval()
+        picture = torch.zeros(1, 3, *entry.size)
+        run = StaticDetector(cast(MaskRCNN, model), *entry.size, entry.detections)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        logits = model(picture)
+        found = run(picture)
     return {
+        "network": entry.label,
         "input": list(picture.shape),
-        "output": list(logits.shape),
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "multiply_accumulates": counter.get_total_flops() // 2,
-    }
-
-
-def measure_instances(network: str) -> dict[str, Any]:
-    """Figures of one Mask R-CNN in the form that is exported, its layers alone: cutting out regions is not counted."""
-    model = build_instance(network, classes=2).eval()
-    static = StaticDetector(cast(MaskRCNN, model), *SIZE, DETECTIONS)
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        *_, masks = static(torch.zeros(1, 3, *SIZE))
-    return {
-        "input": [1, 3, *SIZE],
-        "output": list(masks.shape),
+        "output": list((found if entry.detections is None else found[-1]).shape),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "multiply_accumulates": counter.get_total_flops() // 2,
     }
@@ -84,11 +95,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", default=str(Path(__file__).parent / "results" / "architectures.json"))
     args = parser.parse_args()
-    rows = [
-        {"network": label, **measure(network, arguments, classes, size)}
-        for label, network, arguments, classes, size in entries()
-    ]
-    rows += [{"network": name, **measure_instances(name)} for name in INSTANCE_REGISTRY]
+    rows = [measure(entry) for entry in entries()]
     for row in rows:
         size = f"{row['parameters'] / 1e6:8.2f} M {row['multiply_accumulates'] / 1e9:8.2f} G"
         print(f"{row['network']:44s} {size} {row['output']}")

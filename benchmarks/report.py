@@ -205,12 +205,18 @@ def smoothing() -> str:
     """How much steadier each way of smoothing makes masks, and what it costs."""
     body = load("temporal")
     names = list(body["rows"]["off"])
-    header = ["`--smooth`", *(f"{name}: {key}" for name in names for key in ("flicker, % less", "IoU, points"))]
+    # Older files have no video consistency.
+    consistent = all("vc8" in each for figures in body["rows"].values() for each in figures.values())
+    keys = ("flicker, % less", "IoU, points", *(["VC8 and VC16, %"] if consistent else []))
+    header = ["`--smooth`", *(f"{name}: {key}" for name in names for key in keys)]
     rows = []
     for method, figures in body["rows"].items():
-        cells = [(each["less_flicker_percent"], 100 * each["iou_change"]) for each in figures.values()]
         label = f"**steady** ({method})" if method == body["steady"] else method
-        rows.append([label, *(text for less, change in cells for text in (f"{less:.1f}", f"{change:+.2f}"))])
+        rows.append([label])
+        for each in figures.values():
+            rows[-1] += [f"{each['less_flicker_percent']:.1f}", f"{100 * each['iou_change']:+.2f}"]
+            if consistent:
+                rows[-1].append(f"{100 * each['vc8']:.1f}, {100 * each['vc16']:.1f}")
     moved = ", ".join(f"{percent:.0f} % on {name}" for name, percent in body["flicker_of_motion_percent"].items())
     off = ", ".join(
         f"{each['flicker_percent']:.2f} % and {100 * each['iou']:.1f} % on {name}"
@@ -226,6 +232,11 @@ def smoothing() -> str:
         f"differ by at most {cuts['most_within']:.1f} of 255, those of different scenes by at least "
         f"{cuts['least_across']:.1f}; above {cuts['limit']:g} smoothing starts afresh."
     )
+    if consistent:
+        measured += (
+            " VC8 and VC16 (video consistency, Miao et al. 2021): of the pixels whose true label stays the same for 8 "
+            "or 16 frames, the share whose label is right in all of them; mean over all such runs of frames."
+        )
     text = (HERE / "temporal.md").read_text(encoding="utf-8")
     return text.replace("<!-- measured -->", f"{measured}\n\n{table(header, rows)}")
 

@@ -24,7 +24,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def accuracy_tables(figures: Mapping[str, Any]) -> list[str]:
     """The figures of one split: those of all classes together, then those of each class."""
     single = {key: value for key, value in figures.items() if isinstance(value, float)}
-    each = {key: value for key, value in figures.items() if isinstance(value, Mapping)}
+    each = {key: value for key, value in figures.items() if isinstance(value, Mapping) and key != "counts"}
     made = [
         table(["all together", "%"], [[key.replace("_", " "), f"{100 * value:.2f}"] for key, value in single.items()])
     ]
@@ -35,4 +35,8 @@ def accuracy_tables(figures: Mapping[str, Any]) -> list[str]:
             for name in classes
         ]
         made.append(table(["class", *(key.replace("_", " ") for key in each)], lines))
+    if "counts" in figures:
+        score, iou, *numbers = figures["counts"].items()
+        told = ", ".join(f"{number} {what.replace('_', ' ')}" for what, number in numbers)
+        made.append(f"Of {figures['instances']} instances, from score {score[1]:g} and IoU {iou[1]:g} on: {told}.")
     return made

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from edgeseg.errors import UsageError, nearest
+from edgeseg.instance_masks import Window
 from edgeseg.types import ClassInfo, Image, Instances, LabelMap
 
 
@@ -50,14 +52,31 @@ def draw_instances(
 
     So two of one class stand apart where they touch, in the same way in every frame: who is who is not followed.
     """
+    shown = {info.id for info in select_classes(classes, only)}
+    kept = [index for index in range(len(instances)) if int(instances.classes[index]) in shown]
+    windows = (instances.window(index) for index in reversed(kept))
+    return _draw_each(image, windows, [int(instances.classes[index]) for index in reversed(kept)], classes, strength)
+
+
+def draw_masks(
+    image: Image,
+    masks: npt.NDArray[np.bool_],
+    labels: Sequence[int] | npt.NDArray[np.int64],
+    classes: Sequence[ClassInfo],
+    strength: float = 0.45,
+) -> Image:
+    """`draw_instances` for instances that are known as masks bool [K, H, W] and their class ids [K]."""
+    return _draw_each(image, ((0, 0, mask) for mask in masks), [int(label) for label in labels], classes, strength)
+
+
+def _draw_each(
+    image: Image, windows: Iterable[Window], labels: Sequence[int], classes: Sequence[ClassInfo], strength: float
+) -> Image:
     out, thickness = _canvas(image, strength)
-    shown = {info.id: info for info in select_classes(classes, only)}
-    for index in reversed(range(len(instances))):
-        info = shown.get(int(instances.classes[index]))
-        if info is not None:
-            top, left, mask = instances.window(index)
-            outline = tuple(part // 2 for part in info.color)
-            _draw_area(out, mask.view(np.uint8), (top, left), info.color, outline, strength, thickness)
+    colors = {info.id: info.color for info in classes}
+    for (top, left, mask), label in zip(windows, labels, strict=True):
+        outline = tuple(part // 2 for part in colors[label])
+        _draw_area(out, mask.view(np.uint8), (top, left), colors[label], outline, strength, thickness)
     return out
 
 

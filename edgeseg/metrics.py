@@ -150,10 +150,15 @@ def video_consistency(truths: Sequence[LabelMap], guesses: Sequence[LabelMap], w
         seen = f"{len(truths)} and {len(guesses)} frames, window {window}"
         raise UsageError("too few frames for the window, or not as many of both", seen, "Give a longer video")
     shares = []
-    for start in range(len(truths) - window + 1):
-        true, given = np.stack(truths[start : start + window]), np.stack(guesses[start : start + window])
-        stays = (true == true[:1]).all(axis=0) & (true[0] != IGNORE_INDEX)
-        shares.append(_ratio(((given == true).all(axis=0) & stays).sum(), stays.sum()))
+    # For how many frames up to this one a pixel's true label has stayed the same, and the given one has been right.
+    stayed, right = (np.zeros(truths[0].shape, np.int32) for _ in range(2))
+    for index, (truth, guess) in enumerate(zip(truths, guesses, strict=True)):
+        same = truth == truths[index - 1] if index else np.ones_like(truth, bool)
+        stayed = np.where(same, stayed + 1, 1)
+        right = np.where(truth == guess, right + 1, 0)
+        if index + 1 >= window:
+            counts = (stayed >= window) & (truth != IGNORE_INDEX)
+            shares.append(_ratio(((right >= window) & counts).sum(), counts.sum()))
     return mean_of_known(np.array(shares))
 
 

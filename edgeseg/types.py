@@ -94,7 +94,13 @@ class Instances:
 
     def of_classes(self, wanted: Collection[int]) -> Instances:
         """Those of the named class ids, in the same order."""
-        keep = np.isin(self.classes, list(wanted))
+        return self._kept(np.isin(self.classes, list(wanted)))
+
+    def from_score(self, threshold: float) -> Instances:
+        """Those whose score is at least `threshold`, in the same order."""
+        return self._kept(self.scores >= threshold)
+
+    def _kept(self, keep: npt.NDArray[np.bool_]) -> Instances:
         parts = (self.boxes[keep], self.scores[keep], self.classes[keep], self.mask_probabilities[keep])
         return Instances(*parts, self.size)
 

@@ -127,6 +127,28 @@ def test_video_consistency_by_hand() -> None:
         metrics.video_consistency(truth, given, 4)
 
 
+@pytest.mark.parametrize("window", [8, 16])
+def test_video_consistency_pixel_by_pixel(window: int) -> None:
+    """VC8 and VC16 of 20 small frames against their definition, written out with sets."""
+    rng = np.random.default_rng(window)
+    truth = np.repeat(rng.integers(0, 3, (1, 6, 7)), 20, 0).astype(np.uint8)
+    # One column changes its label in frame 9, one is unknown throughout, one for a while.
+    truth[9:, :, 0], truth[:, :, 1], truth[4:6, :, 2] = 2 - truth[9:, :, 0], 255, 255
+    given = np.where((truth == 255) | (rng.random(truth.shape) < 0.04), 0, truth).astype(np.uint8)
+    shares = []
+    for start in range(20 - window + 1):
+        stays, right = 0, 0
+        for row, column in np.ndindex(6, 7):
+            true = truth[start : start + window, row, column].tolist()
+            if len(set(true)) == 1 and 255 not in true:
+                stays += 1
+                right += true == given[start : start + window, row, column].tolist()
+        shares.append(right / stays)
+    found = metrics.video_consistency(list(truth), list(given), window)
+    assert 0.3 < found < 0.9
+    assert found == pytest.approx(np.mean(shares))
+
+
 def test_ranked_average_precision() -> None:
     assert metrics.average_precision([True, False, True, False]) == pytest.approx(5 / 6)
     assert metrics.average_precision([True, True, False]) == pytest.approx(1.0)

@@ -15,7 +15,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     add_model(parser)
     parser.add_argument(
-        "--threshold", type=number("threshold", 0, 1), metavar="P", help="the model's own unless given; 0 for instances"
+        "--threshold",
+        type=number("threshold", 0, 1),
+        metavar="P",
+        help="the model's own unless given; without it, AP is of every score",
     )
     parser.add_argument("--data", required=True, type=Path, metavar="DIR", help="the data set's folder")
     parser.add_argument("--split", required=True, metavar="NAME", help="train, val, test: what the data set has")
@@ -46,16 +49,18 @@ def handle(args: argparse.Namespace) -> int:
     def show(done: int, total: int) -> None:
         progress.show(f"{done} of {total} pictures")
 
-    for option in ("report", "format"):
-        if instance and getattr(args, option) is not None:
-            raise UsageError(f"--{option} is for semantic models", getattr(args, option), "Leave it out")
+    if instance and args.format is not None:
+        raise UsageError("--format is for semantic models", args.format, "Leave it out")
     # Average precision looks at every score.
     threshold = 0.0 if instance and args.threshold is None else args.threshold
     report: EvalReport | InstanceReport
     with open_segmenter(args.model, args.backend, args.precision, args.device, threshold, args.rebuild) as segmenter:
         try:
             if instance:
-                report = evaluate_instances(segmenter, args.data, args.split, show)
+                counted = segmenter.manifest.threshold if args.threshold is None else args.threshold
+                report = evaluate_instances(
+                    segmenter, args.data, args.split, show, threshold=counted, report_dir=args.report
+                )
             else:
                 report = evaluate(segmenter, args.data, args.split, args.format, args.report, show)
         finally:

@@ -40,10 +40,13 @@ class Detections:
     Attributes:
         instances: masks and labels; `crowd` says nothing here.
         scores: float [K], 0 to 1.
+        boxes: float32 [K, 4], left, top, right, bottom in pixels, as the model gave them; what reaches out of the
+            picture does not count. The masks' tight ones when None.
     """
 
     instances: Instances
     scores: npt.NDArray[np.float32]
+    boxes: npt.NDArray[np.float32] | None = None
 
 
 class Precision:
@@ -58,9 +61,10 @@ class Precision:
         """The instances of one picture and what was found in it."""
         image = len(self._images)
         self._images.append({"id": image, "height": truth.masks.shape[1], "width": truth.masks.shape[2]})
-        for row, crowd in zip(_rows(truth, image), truth.crowd, strict=True):
+        for row, crowd in zip(_rows(truth, truth.boxes(), image), truth.crowd, strict=True):
             self._truth.append(row | {"id": len(self._truth) + 1, "iscrowd": int(crowd)})
-        for row, score in zip(_rows(given.instances, image), given.scores, strict=True):
+        boxes = given.instances.boxes() if given.boxes is None else _inside(given.boxes, *truth.masks.shape[1:])
+        for row, score in zip(_rows(given.instances, boxes, image), given.scores, strict=True):
             self._given.append(row | {"score": float(score)})
 
     @property
@@ -72,7 +76,7 @@ class Precision:
         """AP and AR over the pictures so far, 0 to 1; nan where there is no instance of that size.
 
         Args:
-            kind: "segm" compares masks, "bbox" their tight boxes.
+            kind: "segm" compares masks, "bbox" the boxes given with the tight ones of the true masks.
 
         Raises:
             UsageError: no instance in any picture.
@@ -137,17 +141,28 @@ def _nothing(coco: Any) -> Any:
     return empty
 
 
-def _rows(instances: Instances, image: int) -> list[dict[str, Any]]:
+def encoded(masks: npt.NDArray[np.bool_]) -> list[Any]:
+    """Masks bool [K, H, W] as pycocotools' run lengths."""
     from pycocotools import mask as runs
 
+    return [runs.encode(np.asfortranarray(mask, dtype=np.uint8)) for mask in masks]
+
+
+def _inside(boxes: npt.NDArray[np.float32], height: int, width: int) -> npt.NDArray[np.float32]:
+    """The part of each box that lies in the picture."""
+    return np.clip(boxes, 0, np.array([width, height] * 2, np.float32))
+
+
+def _rows(instances: Instances, boxes: npt.NDArray[np.float32], image: int) -> list[dict[str, Any]]:
     rows = []
-    for mask, label, box in zip(instances.masks, instances.labels, instances.boxes(), strict=True):
+    parts = (instances.masks, encoded(instances.masks), instances.labels, boxes)
+    for mask, code, label, box in zip(*parts, strict=True):
         left, top, right, bottom = (float(value) for value in box)
         rows.append(
             {
                 "image_id": image,
                 "category_id": int(label),
-                "segmentation": runs.encode(np.asfortranarray(mask, dtype=np.uint8)),
+                "segmentation": code,
                 "bbox": [left, top, right - left, bottom - top],
                 "area": float(mask.sum()),
             }

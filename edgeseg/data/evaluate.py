@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -14,9 +14,10 @@ from edgeseg import metrics
 from edgeseg.data.classes import label_table, read_classes
 from edgeseg.data.folder import Sample, list_samples, read_pair
 from edgeseg.data.page import Shown, page
+from edgeseg.data.report_folder import WORST, write_report
 from edgeseg.drawing import draw_labels
-from edgeseg.errors import InputError, OutputError, UsageError, nearest
-from edgeseg.types import IGNORE_INDEX, ClassInfo, LabelMap, Result
+from edgeseg.errors import InputError, UsageError, nearest
+from edgeseg.types import IGNORE_INDEX, ClassInfo, Image, LabelMap, Result
 
 Item = TypeVar("Item")
 FORMATS = ("labels", "instances")
@@ -76,7 +77,7 @@ class EvalReport:
             body[f"{self.class_names[FOREGROUND]}_iou_mean_over_images"] = _rounded(float(values.mean()))
             body[f"{self.class_names[FOREGROUND]}_iou_p5"] = _rounded(float(np.percentile(values, 5)))
         if self.per_image_iou:
-            body["worst_images"] = {stem: _rounded(value) for stem, value in self.worst(10)}
+            body["worst_images"] = {stem: _rounded(value) for stem, value in self.worst(WORST)}
         return body
 
     def table(self) -> str:
@@ -196,24 +197,18 @@ def truth_reader(
 def _write_report(
     segmenter: Model, samples: list[Sample], report: EvalReport, folder: Path, truth_of: Callable[[LabelMap], LabelMap]
 ) -> None:
-    import cv2
-
     by_stem = {sample.stem: sample for sample in samples}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        shown = []
-        for place, (stem, value) in enumerate(report.worst(10)):
+
+    def strips() -> Iterator[tuple[Shown, list[Image]]]:
+        for place, (stem, value) in enumerate(report.worst(WORST)):
             image, mask = read_pair(by_stem[stem])
             truth = draw_labels(image, truth_of(mask), segmenter.classes)
-            strip = np.hstack([image, segmenter(image).overlay(), truth])
-            file = f"worst-{place}-{stem}-iou{value:.3f}.png"
-            (folder / file).write_bytes(cv2.imencode(".png", strip)[1].tobytes())
-            shown.append(Shown(file, f"{stem}: IoU {value:.3f}"))
-        title = f"{report.data}, {report.split}"
-        text = page(title, report.to_dict(), segmenter.classes, report.matrix, shown)
-        (folder / "index.html").write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise OutputError("cannot write the report", f"{folder} ({error.strerror})", "Choose another folder") from None
+            shown = Shown(f"worst-{place}-{stem}-iou{value:.3f}.png", f"{stem}: IoU {value:.3f}")
+            yield shown, [image, segmenter(image).overlay(), truth]
+
+    title = f"{report.data}, {report.split}"
+    figures = report.to_dict()
+    write_report(folder, strips(), lambda shown: page(title, figures, segmenter.classes, report.matrix, shown))
 
 
 def _recognize(samples: list[Sample], classes: int) -> str:

@@ -134,7 +134,8 @@ def detect(network: Any, image: Image) -> Detections:
     (found,) = network(normalize(rgb, network))
     masks = found["masks"][:, 0].numpy() > 0.5
     labels = found["labels"].numpy()
-    return Detections(Instances(masks, labels, np.zeros(len(labels), bool)), found["scores"].numpy())
+    instances = Instances(masks, labels, np.zeros(len(labels), bool))
+    return Detections(instances, found["scores"].numpy(), found["boxes"].numpy())
 
 
 def _numbered(masks: npt.NDArray[np.bool_]) -> LabelMap:

@@ -19,15 +19,21 @@ from edgeseg.export import build_engine as under_test
 from edgeseg.export.build_engine import Order, build_engine, run_worker
 from edgeseg.manifest import Manifest
 from edgeseg.runtime.backends import load_backend
-from edgeseg.runtime.zoo import find_model
+from edgeseg.runtime.segmenter import manifest_of
+from edgeseg.runtime.zoo import find_model, list_models
 
 RTX = find_spec("tensorrt_rtx") is not None
 needs_rtx = pytest.mark.skipif(not RTX, reason="tensorrt-rtx is not installed")
 
 
+def semantic_models() -> list[str]:
+    """Names of the shipped models that give label maps."""
+    return [item["name"] for item in list_models() if manifest_of(item["name"]).task == "semantic"]
+
+
 @needs_rtx
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
-@pytest.mark.parametrize("name", ["person", "person-landscape"])
+@pytest.mark.parametrize("name", semantic_models())
 def test_each_shipped_model_in_each_precision(name: str, precision: str, tmp_path: Path) -> None:
     file = find_model(name).files["int8" if precision == "int8" else "fp32"]
     steps: list[tuple[str, int, int]] = []

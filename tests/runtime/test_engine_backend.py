@@ -297,6 +297,34 @@ def test_a_frame_on_the_gpu_is_read_where_it_lies(engine: Path) -> None:
             backend.infer({"image": OnGpu(gpu, picture(0, 2))})  # type: ignore[dict-item]
 
 
+class ByDlpack:
+    """The other agreement: numpy's own capsule, said to be of a GPU, whose memory is the host's here anyway."""
+
+    def __init__(self, content: Bytes) -> None:
+        self.content, self.streams = content, list[int]()
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return 2, 0
+
+    def __dlpack__(self, stream: int) -> Any:
+        self.streams.append(stream)
+        return self.content.__dlpack__()
+
+
+def test_a_frame_on_the_gpu_by_dlpack(engine: Path) -> None:
+    gpu = HostGpu()
+    with opened(engine, gpu) as backend:
+        for seed in range(3):
+            before, frame = gpu.copies, ByDlpack(picture(seed))
+            found = backend.infer({"image": frame})  # type: ignore[dict-item]
+            np.testing.assert_array_equal(found["probability"], mean(picture(seed)))
+            assert gpu.copies - before == 2, "the two outputs come down, nothing goes up"
+            # Its owner was told the engine's stream, so there is none to wait for.
+            assert frame.streams == [gpu.stream] and gpu.waited_for == []
+        with pytest.raises(InputError, match="C-contiguous"):
+            backend.infer({"image": ByDlpack(picture(0)[:, ::-1])})  # type: ignore[dict-item]
+
+
 def test_what_cannot_be_recorded_runs_without(engine: Path, capfd: pytest.CaptureFixture[str]) -> None:
     gpu = HostGpu()
     gpu.refuses_capture = True

@@ -46,7 +46,7 @@ def on_device(value: Any, stream: int) -> DeviceArray | None:
         stream: the stream that will read it.
 
     Raises:
-        InputError: it is not contiguous.
+        InputError: it is not contiguous, its elements are of a type that numpy has not, or its owner does not lend it.
     """
     if isinstance(value, DeviceArray):
         return value
@@ -57,7 +57,11 @@ def on_device(value: Any, stream: int) -> DeviceArray | None:
         return _by_interface(value, described)
     if hasattr(value, "__dlpack_device__") and int(value.__dlpack_device__()[0]) in _ON_CUDA:
         # The owner makes its own stream's work come before what this stream is given next.
-        return _by_capsule(value.__dlpack__(stream=stream), value)
+        try:
+            capsule = value.__dlpack__(stream=stream)
+        except BufferError as error:
+            raise InputError("an array on the GPU is not lent by its owner", error, "Give a plain copy of it") from None
+        return _by_capsule(capsule, value)
     return None
 
 
@@ -89,8 +93,9 @@ def _by_capsule(capsule: Any, value: Any) -> DeviceArray:
     pointer = ctypes.pythonapi.PyCapsule_GetPointer
     pointer.restype, pointer.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)
     tensor = _Tensor.from_address(pointer(capsule, b"dltensor"))
-    if tensor.code not in _KINDS or tensor.lanes != 1:
-        raise InputError("an array on the GPU has an element type that is not known", tensor.code, "Give uint8")
+    if tensor.code not in _KINDS or tensor.lanes != 1 or tensor.bits not in (8, 16, 32, 64):
+        seen = f"DLPack's code {tensor.code}, {tensor.bits} bits, {tensor.lanes} lanes"
+        raise InputError("an array on the GPU has an element type that is not known", seen, "Give uint8")
     dtype = np.dtype(f"{_KINDS[tensor.code]}{tensor.bits // 8}")
     shape = tuple(tensor.shape[place] for place in range(tensor.ndim))
     strides = tuple(tensor.strides[place] * dtype.itemsize for place in range(tensor.ndim)) if tensor.strides else None
