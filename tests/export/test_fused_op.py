@@ -14,7 +14,7 @@ from needed import skip_or_fail
 from torch import Tensor
 
 from edgeseg.errors import InputError
-from edgeseg.export import fused_op, plugin
+from edgeseg.export import fused_op, launchers, plugin
 from edgeseg.models import ops
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
@@ -26,7 +26,7 @@ SIZES = [(2, 3, 5, 7, 4, 1, 2, 2), (1, 16, 4, 8, 8, 0, 0, 2), (1, 8, 3, 2, 16, 3
 def library() -> None:
     """What `make ext` leaves."""
     path = plugin.find_library()
-    if path is None or not path.with_name(fused_op.CPU_LIBRARY).is_file():
+    if path is None or not path.with_name(launchers.CPU_LIBRARY).is_file():
         message = "no library of the kernels: run make ext"
         skip_or_fail(message)
 
@@ -105,6 +105,6 @@ def test_what_it_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     alone = tmp_path / plugin.LIBRARY
     alone.touch()
     monkeypatch.setenv("EDGESEG_PLUGIN", str(alone))
-    fused_op._launcher.cache_clear()
+    launchers.launcher.cache_clear()
     with pytest.raises(InputError, match="no library of the kernels"):
         step(deep, skip)
