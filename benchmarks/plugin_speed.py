@@ -4,9 +4,9 @@
 
 Sizes are a U-Net's decoder at 512 x 512, float16, channels last, upsampled by 2, nothing to crop and a crop of 8.
 Times are of CUDA events around many launches, in turns, so that all meet the same clocks; p50 of the rounds. The bytes
-are those that the step cannot do without (docs/plugin.md). Exit code 5: a size moves less than 75 % of the bytes a second
-of the device's own copy, or is not 1.5 times as fast as torch's operators, eager. Without a GPU there is nothing to
-measure, which is said.
+are those that the step cannot do without (docs/plugin.md). Exit code 5: a size moves less than 75 % of the bytes a
+second of the device's own copy, or is not 1.5 times as fast as torch's operators, eager. Without a GPU there is nothing
+to measure, which is said.
 """
 
 from __future__ import annotations
