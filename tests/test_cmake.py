@@ -1,7 +1,7 @@
 """cpp_ext's CMake: which TensorRT it finds, what it says it leaves out, and what an install gives to other projects.
 
-Trees of headers are made up, as JetPack, Debian's packages and the tar lay them out; FindTensorRT.cmake looks at nothing
-but their places and NvInferVersion.h. No compiler for CUDA is needed here, `make ext` has one.
+Trees of headers are made up, as JetPack, Debian's packages and the tar lay them out; FindTensorRT.cmake looks at
+nothing but their places and NvInferVersion.h. No compiler for CUDA is needed here, `make ext` has one.
 """
 
 from __future__ import annotations
