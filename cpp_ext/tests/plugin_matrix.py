@@ -70,7 +70,7 @@ def try_cell(headers: tuple[int, ...], library: tuple[int, ...], plugin: Path, f
 
 
 def loader_for(library: tuple[int, ...], build: Path) -> Path | None:
-    """The newest load_plugin whose headers the library serves: of its major version, with which the registry changed."""
+    """The newest load_plugin whose headers the library serves: of its major version, since the registry changed."""
     loaders = {version_of(path.name): path for path in build.glob("load_plugin_[0-9]*")}
     fitting = [version for version in loaders if version[0] == library[0] and version <= library]
     return loaders[max(fitting)] if fitting else None
