@@ -4,7 +4,9 @@
 
 Sizes are a U-Net's decoder at 512 x 512, float16, channels last, upsampled by 2, nothing to crop and a crop of 8.
 Times are of CUDA events around many launches, in turns, so that all meet the same clocks; p50 of the rounds. The bytes
-are those that the step cannot do without (docs/plugin.md). Without a GPU there is nothing to measure, which is said.
+are those that the step cannot do without (docs/plugin.md). Exit code 5: a size moves less than 75 % of the bytes a
+second of the device's own copy, or is not 1.5 times as fast as torch's operators, eager. Without a GPU there is nothing
+to measure, which is said.
 """
 
 from __future__ import annotations
@@ -21,6 +23,8 @@ LAUNCHES = 20  # between two events
 # (channels of deep and skip, rows and columns of deep)
 SIZES = [(256, 128, 32), (128, 64, 64), (64, 32, 128), (32, 16, 256)]
 CROPS = (0, 8)
+# What each size has to reach.
+WANTED = {"share_of_copy_bandwidth": 0.75, "times_faster_than_torch": 1.5}
 
 
 def main() -> int:
@@ -34,9 +38,23 @@ def main() -> int:
         tell("skipped: there is no NVIDIA GPU")
         return 0
     rows = [measure(*size, crop, rounds) for size in SIZES for crop in CROPS]
-    path = write_result("plugin_speed", {"gpu": gpu(), "rounds": rounds, "rows": rows})
-    tell(str(path))
-    return 0
+    failed = missed(rows)
+    limits = {"wanted": WANTED, "met": not failed, "missed": failed}
+    head = {"gpu": gpu(), "rounds": rounds}
+    tell(f"written: {write_result('plugin_speed', head | limits | {'rows': rows})}")
+    for line in failed:
+        tell(f"error: a limit was missed: {line}. Look at the device's clocks, and at what else runs on it.")
+    return 5 if failed else 0
+
+
+def missed(rows: list[dict[str, Any]]) -> list[str]:
+    """What fell short of `WANTED`, one line each."""
+    return [
+        f"deep {row['deep']}, skip {row['skip']}: {key} {row[key]}, wanted {least}"
+        for row in rows
+        for key, least in WANTED.items()
+        if not row[key] >= least
+    ]
 
 
 def measure(deep_channels: int, skip_channels: int, side: int, crop: int, rounds: int) -> dict[str, Any]:

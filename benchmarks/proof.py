@@ -96,9 +96,10 @@ def nvrtc(lines: list[str]) -> dict[str, Any]:
 
 
 def matrix(_: list[str]) -> dict[str, Any]:
-    """The cells as plugin_matrix.py has them."""
+    """The cells as plugin_matrix.py has them: `outcome` from Python, `from_cpp` by load_plugin."""
     cells = json.loads((CHECKOUT / "build" / "plugin-matrix.json").read_text(encoding="utf-8"))
-    return {"cells": [{key: cell[key] for key in ("headers", "library", "must", "outcome")} for cell in cells]}
+    keys = ("headers", "library", "must", "outcome", "from_cpp")
+    return {"cells": [{key: cell[key] for key in keys} for cell in cells]}
 
 
 def aarch64(lines: list[str]) -> dict[str, Any]:

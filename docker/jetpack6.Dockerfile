@@ -20,10 +20,11 @@ COPY calib calib
 COPY cpp_ext cpp_ext
 
 # TensorRT and PyGObject are the system's. cv2 is not: JetPack's wants a NumPy below 2, the wheel does not.
-# cuda-bindings follow the driver's CUDA, which is 12 here; the pins are for 13.
+# cuda-bindings follow the driver's CUDA, which is 12 here; the pins are for 13. EDGESEG_CUDA=0: the plugin is compiled
+# below, for one GPU, and not for all of them here.
 RUN python3 -m venv --system-site-packages /opt/venv \
     && grep -v '^cuda-' constraints.txt > constraints-cuda12.txt \
-    && /opt/venv/bin/pip install --no-cache-dir --constraint constraints-cuda12.txt \
+    && EDGESEG_CUDA=0 /opt/venv/bin/pip install --no-cache-dir --constraint constraints-cuda12.txt \
     '.[tensorrt]' 'cuda-bindings<13' opencv-python-headless
 ENV PATH=/opt/venv/bin:/usr/local/cuda/bin:$PATH
 # Orin alone: each further GPU would take its time.

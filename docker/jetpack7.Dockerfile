@@ -22,9 +22,11 @@ COPY export export
 COPY calib calib
 COPY cpp_ext cpp_ext
 
-# TensorRT and PyGObject are the base image's.
+# TensorRT and PyGObject are the base image's. EDGESEG_CUDA=0: the plugin is compiled below, for one GPU, and not for all
+# of them here.
 RUN python3 -m venv --system-site-packages /opt/venv \
-    && /opt/venv/bin/pip install --no-cache-dir --constraint constraints.txt '.[tensorrt]' opencv-python-headless
+    && EDGESEG_CUDA=0 /opt/venv/bin/pip install --no-cache-dir --constraint constraints.txt '.[tensorrt]' \
+    opencv-python-headless
 ENV PATH=/opt/venv/bin:/usr/local/cuda/bin:$PATH
 RUN EDGESEG_ARCHITECTURES="${GPU}" sh cpp_ext/build.sh plugin /opt/venv/bin/python .cuda
 ENV EDGESEG_PLUGIN=/opt/edgeseg/build/libedgeseg_plugin.so

@@ -179,7 +179,6 @@ def typed(
 ) -> tuple[bytes, Manifest, int]:
     """The file as the builder gets it, its manifest in that precision, and the number of plugin nodes in it."""
     from edgeseg.calib.model_file import read_model
-    from edgeseg.export.fused_step import is_step
     from edgeseg.export.half import to_half
     from edgeseg.export.plugin_graph import for_plugin
 
@@ -194,9 +193,7 @@ def typed(
         to_half(proto, keep_float)
     elif keep_float:
         raise UsageError("everything is in FP32 already", ", ".join(keep_float), "Leave --keep-float out")
-    if plugin:
-        for_plugin(proto)
-    nodes = sum(is_step(node) for node in proto.graph.node) if plugin else 0
+    nodes = for_plugin(proto) if plugin else 0
     return proto.SerializeToString(), dataclasses.replace(manifest, precision=wanted), nodes
 
 

@@ -7,18 +7,15 @@ which `make ext` leaves beside it; for tests, not for speed). `edgeseg.models.op
 from __future__ import annotations
 
 import ctypes
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from edgeseg.errors import InputError, ModelError
-from edgeseg.export.plugin import LIBRARY, find_library
+from edgeseg.errors import ModelError
+from edgeseg.export.launchers import launcher
 
-CPU_LIBRARY = "libedgeseg_cpu.so"
 # Places in the kernel's enumerations (cpp_ext/kernels).
 TYPES = (torch.float32, torch.float16, torch.bfloat16, torch.int8)
 MODES = ("bilinear", "nearest")
@@ -127,22 +124,5 @@ _forward.register_fake(_empty)
 _forward.register_autograd(_backward, setup_context=_keep_shapes)
 
 
-@lru_cache(maxsize=2)
 def _launcher(device: str) -> Any:
-    """The library's function for tensors of that device."""
-    path = _path(device)
-    try:
-        function = ctypes.CDLL(str(path)).edgeseg_upsample_crop_concat
-    except (OSError, AttributeError) as error:
-        raise ModelError("the kernels' library does not fit", f"{path}: {error}", "Build it again: make ext") from error
-    function.argtypes = [ctypes.c_void_p] * 5
-    function.restype = ctypes.c_int
-    return function
-
-
-def _path(device: str) -> Path:
-    plugin = find_library()
-    path = plugin if plugin is None or device == "cuda" else plugin.with_name(CPU_LIBRARY)
-    if path is None or not path.is_file():
-        raise InputError("no library of the kernels", path or LIBRARY, "Build it: make ext")
-    return path
+    return launcher("edgeseg_upsample_crop_concat", device, 5)

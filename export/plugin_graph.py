@@ -1,4 +1,6 @@
-"""The graph as TensorRT's plugin wants it: fused steps on int8 itself, and no function body to take instead.
+"""The graph as TensorRT's plugins want it: fused steps on int8 itself, and no function body to take instead.
+
+Where the file upsamples its logits and takes ArgMax, one node makes the labels (`label_map`).
 
 In a portable int8 file a step stands as Q -> DQ -> step -> Q -> DQ, with one scale all around. TensorRT passes tensors
 to a plugin as they are typed, so here the two DQ in front and the Q behind go: equal scales cancel.
@@ -17,13 +19,19 @@ import numpy as np
 
 from edgeseg.export import graph as g
 from edgeseg.export.fused_step import DOMAIN, is_step
+from edgeseg.export.label_map import is_label_map, put_label_map
 
 if TYPE_CHECKING:
     import onnx
 
 
-def for_plugin(model: onnx.ModelProto) -> None:
-    """Change a typed model in place, as the top of the file says; steps that compute in float stay so."""
+def for_plugin(model: onnx.ModelProto) -> int:
+    """Change a typed model in place, as the top of the file says; steps that compute in float stay so.
+
+    Returns:
+        How many of its nodes are plugins now.
+    """
+    put_label_map(model)
     steps = [node for node in model.graph.node if is_step(node)]
     for step in steps:
         _make_int8(model.graph, step)
@@ -36,6 +44,7 @@ def for_plugin(model: onnx.ModelProto) -> None:
     known = [value for value in model.graph.value_info if value.name not in made]
     del model.graph.value_info[:]
     model.graph.value_info.extend(known)
+    return sum(is_step(node) or is_label_map(node) for node in model.graph.node)
 
 
 def _make_int8(graph: onnx.GraphProto, step: onnx.NodeProto) -> None:

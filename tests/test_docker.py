@@ -74,3 +74,14 @@ def test_the_commands_in_it_are_the_repository_s(path: Path) -> None:
     setup = (ROOT / "setup.py").read_text()
     assert all(f'"{name}":' in setup for name in extras[1].split(","))
     assert instructions(path)[-1] == ("ENTRYPOINT", '["edgeseg"]')
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if path.stem != "desktop"], ids=lambda path: path.stem)
+def test_the_plugin_is_compiled_once_for_one_gpu(path: Path) -> None:
+    """setup.py compiles it for all of them where there is nvcc, unless EDGESEG_CUDA=0 (test_plugin_in_package.py)."""
+    runs = [rest for kind, rest in instructions(path) if kind == "RUN"]
+    (install,) = [rest for rest in runs if "pip install" in rest]
+    (compiles,) = [rest for rest in runs if "cpp_ext/build.sh" in rest]
+    assert re.search(r"&& EDGESEG_CUDA=0 \S+/pip install [^&]*'\.\[tensorrt\]'", install)
+    assert re.match(r'EDGESEG_ARCHITECTURES=(87|"\$\{GPU\}") sh cpp_ext/build\.sh plugin ', compiles)
+    assert "EDGESEG_CUDA" not in compiles

@@ -39,6 +39,14 @@ def test_what_is_read_of_the_output(proof: Any) -> None:
     assert proof.nvrtc(LINES) == {"gpus": {"sm_87": {"nvrtc": "12.6", "kernels": 67}}}
 
 
+def test_cells_keep_what_came_of_python_and_of_c(proof: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    cell = {"headers": "10.3", "library": "11.2", "must": True, "outcome": "both made", "from_cpp": "exit 1"}
+    (tmp_path / "build").mkdir()
+    (tmp_path / "build" / "plugin-matrix.json").write_text(json.dumps([cell | {"log": ["a line"], "LabelMap": None}]))
+    monkeypatch.setattr(proof, "CHECKOUT", tmp_path)
+    assert proof.matrix([]) == {"cells": [cell]}
+
+
 def test_a_word_alone_leaves_the_others(proof: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     import common
 

@@ -29,7 +29,7 @@ else()
   endif()
 endif()
 
-if(TensorRT_INCLUDE_DIR)
+if(EXISTS "${TensorRT_INCLUDE_DIR}/NvInferVersion.h")
   file(READ "${TensorRT_INCLUDE_DIR}/NvInferVersion.h" _text)
   set(_parts)
   foreach(_part MAJOR MINOR PATCH)

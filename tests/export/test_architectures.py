@@ -16,6 +16,7 @@ from edgeseg.calib.calibrate import calibrate
 from edgeseg.calib.model_file import read_model
 from edgeseg.export.check import sample_pictures
 from edgeseg.export.from_checkpoint import class_map, load_for_export
+from edgeseg.export.plugin_graph import for_plugin
 from edgeseg.export.quantize import quantize
 from edgeseg.export.to_onnx import export_onnx
 from edgeseg.manifest import Manifest
@@ -66,3 +67,6 @@ def test_export_and_back_and_int8(name: str, arguments: dict[str, Any], tmp_path
     # Random weights give thin margins, so one rounded step may turn a label.
     assert (run_onnxruntime(int8, feeds)["label_map"] == reference).mean() > 0.9
     assert (reference == truth).mean() > 0.8
+    if name.startswith("deeplab"):
+        # The fused step and the label map; int8 files upsample floats, too.
+        assert for_plugin(int8) == 2 and not any(node.op_type in ("Resize", "ArgMax") for node in int8.graph.node)

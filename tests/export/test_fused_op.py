@@ -5,17 +5,22 @@ On the CPU it is the kernel's source compiled for the CPU; with a GPU the same t
 
 from __future__ import annotations
 
+import copy
+import math
 from itertools import product
 from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
+from export_helpers import ARGUMENTS, lively
 from needed import skip_or_fail
 from torch import Tensor
 
 from edgeseg.errors import InputError
-from edgeseg.export import fused_op, plugin
-from edgeseg.models import ops
+from edgeseg.export import fused_op, launchers, plugin
+from edgeseg.models import build, ops
+from edgeseg.train.fake_quant import choose_scales, simulate_int8
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 # (batch, deep's channels, rows, columns, skip's channels, and its rows and columns beyond the upsampled map, scale)
@@ -26,7 +31,7 @@ SIZES = [(2, 3, 5, 7, 4, 1, 2, 2), (1, 16, 4, 8, 8, 0, 0, 2), (1, 8, 3, 2, 16, 3
 def library() -> None:
     """What `make ext` leaves."""
     path = plugin.find_library()
-    if path is None or not path.with_name(fused_op.CPU_LIBRARY).is_file():
+    if path is None or not path.with_name(launchers.CPU_LIBRARY).is_file():
         message = "no library of the kernels: run make ext"
         skip_or_fail(message)
 
@@ -83,6 +88,38 @@ def test_gradients_are_the_reference_s(device: str, mode: str) -> None:
 
 
 @pytest.mark.parametrize("device", DEVICES)
+def test_a_step_of_training_for_int8_is_the_reference_s(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network that rounds its values as its int8 file will, once with the plain operators, once with the kernel."""
+    generator = torch.Generator().manual_seed(0)
+    start = lively(build("unet_lite", classes=3, **ARGUMENTS))
+    images = torch.randn(2, 3, 64, 96, generator=generator)
+    target = torch.randint(0, 3, (2, 64, 96), generator=generator).to(device)
+    # Powers of two: sums of whole steps are exact then in both, and a tie falls on the same side.
+    scales = {name: 2.0 ** math.ceil(math.log2(step)) for name, step in choose_scales(start, images).items()}
+    calls, found = [], []
+    plain = ops.upsample_crop_concat
+    for step in (plain, fused_op.upsample_crop_concat):
+        monkeypatch.setattr(ops, "upsample_crop_concat", lambda *given, step=step: calls.append(step) or step(*given))
+        network = copy.deepcopy(start).to(device).train()
+        simulate_int8(network, scales)
+        optimizer = torch.optim.SGD(network.parameters(), 0.01)
+        loss = F.cross_entropy(network(images.to(device)), target)
+        loss.backward()
+        gradients = {name: values.grad for name, values in network.named_parameters() if values.grad is not None}
+        optimizer.step()
+        found.append((loss.detach(), gradients, dict(network.named_parameters())))
+    steps = sum(isinstance(module, ops.UpsampleCropConcat) for module in start.modules())
+    assert steps >= 2 and calls == [plain] * steps + [fused_op.upsample_crop_concat] * steps
+    torch.testing.assert_close(found[1][0], found[0][0], rtol=1e-5, atol=0)
+    assert found[0][1].keys() == found[1][1].keys() and len(found[0][1]) > 10
+    for name, wanted in found[0][1].items():
+        largest = float(wanted.abs().max())
+        torch.testing.assert_close(found[1][1][name], wanted, rtol=1e-4, atol=1e-4 * largest)
+        torch.testing.assert_close(found[1][2][name], found[0][2][name], rtol=1e-5, atol=1e-6)
+    assert any(float(wanted.abs().max()) > 0 for wanted in found[0][1].values())
+
+
+@pytest.mark.parametrize("device", DEVICES)
 def test_torch_takes_it_for_an_operator(device: str) -> None:
     deep, skip = (values.requires_grad_() for values in tensors(SIZES[0], torch.float32, device))
     checks = ("test_schema", "test_autograd_registration", "test_faketensor")
@@ -105,6 +142,6 @@ def test_what_it_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     alone = tmp_path / plugin.LIBRARY
     alone.touch()
     monkeypatch.setenv("EDGESEG_PLUGIN", str(alone))
-    fused_op._launcher.cache_clear()
+    launchers.launcher.cache_clear()
     with pytest.raises(InputError, match="no library of the kernels"):
         step(deep, skip)

@@ -108,6 +108,49 @@ def test_the_matrix_tries_neither_the_loader_nor_other_machines_libraries(tmp_pa
     assert done.returncode == 1 and done.stderr.startswith("error: nothing to try: 1 builds, 0 TensorRTs. ")
 
 
+def test_each_cell_of_the_matrix_is_tried_from_cpp_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Programs that stand in for load_plugin, an empty file for TensorRT: what is run, and what is made of it."""
+    monkeypatch.syspath_prepend(LOADER.parent)
+    import plugin_matrix as matrix
+
+    build, tensorrt = tmp_path / "build", tmp_path / "11.2"
+    (tensorrt / "lib").mkdir(parents=True)
+    (tensorrt / "lib" / "libnvinfer.so.11").touch()
+    build.mkdir()
+    assert matrix.try_from_cpp(matrix.loader_for((11, 2), build), build / "a.so", tensorrt) == "no load_plugin"
+    script = (
+        f'#!/bin/sh\n[ "$1:$LD_LIBRARY_PATH" = "{tensorrt}/lib/libnvinfer.so.11:{tensorrt}/lib" ] || exit 9\n'
+        "case $2 in *good.so) ;; *) exit 1 ;; esac\n"
+    )
+    for version in ("10.3", "10.6", "10.15", "11.1"):
+        (build / f"load_plugin_{version}").write_text(script)
+        (build / f"load_plugin_{version}").chmod(0o755)
+    names = [(library, matrix.loader_for(library, build).name) for library in ((10, 6), (10, 9), (10, 15), (11, 2))]
+    assert [name for _, name in names] == [f"load_plugin_{version}" for version in ("10.6", "10.6", "10.15", "11.1")]
+    loader = matrix.loader_for((11, 2), build)
+    assert [matrix.try_from_cpp(loader, build / name, tensorrt) for name in ("good.so", "bad.so")] == [
+        "both made",
+        "exit 1",
+    ]
+
+
+def test_the_matrix_fails_where_only_cpp_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(LOADER.parent)
+    import plugin_matrix as matrix
+
+    (tmp_path / "libedgeseg_plugin_10.3.so").touch()
+    (tmp_path / "10.6").mkdir()
+    (tmp_path / "10.6" / "complete").touch()
+    cell = {"headers": "10.3", "library": "10.6", "must": True, "outcome": "both made"}
+    monkeypatch.setattr(matrix, "try_cell", lambda *_: dict(cell))
+    out = tmp_path / "cells.json"
+    monkeypatch.setattr(sys, "argv", ["plugin_matrix.py", str(tmp_path), str(tmp_path), "--json", str(out)])
+    for from_cpp, status in (("both made", 0), ("exit 1", 1), ("no load_plugin", 1)):
+        monkeypatch.setattr(matrix, "try_from_cpp", lambda *_, outcome=from_cpp: outcome)
+        assert matrix.main() == status
+        assert json.loads(out.read_text()) == [cell | {"from_cpp": from_cpp}]
+
+
 def test_build_loads_it_before_it_asks_for_a_gpu(
     library: str,
     built: Path,
