@@ -21,6 +21,7 @@ from edgeseg.data.pool import SetConfig
 from edgeseg.data.scenes import Scenes
 from edgeseg.errors import InputError, UsageError
 from edgeseg.train.criterion import LossConfig
+from edgeseg.train.half import check_mode
 from edgeseg.train.optimizer import OptimizerConfig
 
 
@@ -73,7 +74,8 @@ class Recipe:
             will have them; 1 never.
         loss: the terms of the loss and their weights.
         ema: decay of the averaged weights, which are the ones that ship.
-        amp: "auto" uses bfloat16 where the CPU computes in it, "off" never.
+        amp: type of the forward pass: "bf16" or "fp16" by autocast, "off" float32; "auto" is bf16 where the CPU
+            computes in it, else off. Rounded to int8 (`int8_from`) a network computes in float32.
         workers: processes that make samples.
         seed: seed of weights, samples and order.
         scenes: how samples are made.
@@ -110,6 +112,9 @@ class Recipe:
     checkpoint_every: int = 250
     val_every: int = 500
     fit: str = "stretch"
+
+    def __post_init__(self) -> None:
+        check_mode(self.amp)
 
     def phase(self, step: int) -> Phase:
         """The phase that a step belongs to."""
@@ -149,6 +154,8 @@ def load_recipe(path: Path, overrides: Sequence[str] = (), tell: Callable[[str],
         for parent in parents:
             inner = inner.setdefault(parent, {})
         inner[last] = yaml.safe_load(value)
+    if body.get("amp") is False:
+        body["amp"] = "off"  # as YAML reads that word without quotes
     _choose_start(body, {item.partition("=")[0] for item in overrides}, tell)
     recipe: Recipe = from_mapping(Recipe, body, str(path))
     return recipe
