@@ -12,6 +12,11 @@ from torch import Tensor, nn
 NORM_EPS = 1e-3
 
 
+def scaled(channels: int, width: float) -> int:
+    """`channels` times `width` to the nearest multiple of 8, at least 8."""
+    return max(8, round(channels * width / 8) * 8)
+
+
 class ConvNormAct(nn.Sequential):
     """Convolution without bias, batch norm and, unless `act` is false, ReLU6.
 

@@ -98,6 +98,7 @@ def test_sgd_with_other_losses_resumes_too(tmp_path: Path, recipe: Recipe) -> No
         ("{name: segnet, args: {width: 0.1}}", 64),
         ("{name: fcn8s, args: {width: 0.1}}", 64),
         ("{name: fastscnn}", 64),
+        ("{name: unet_lite, args: {encoder: small, width: 0.5}}", 64),
         ("{name: deeplabv3plus_mobilenet_v2, args: {width: 16, multiplier: 0.25}}", 64),
     ],
 )
