@@ -34,7 +34,7 @@ def handle(args: argparse.Namespace) -> int:
     from edgeseg.train.loop import CHECKPOINT, Run
     from edgeseg.train.recipe import load_recipe, with_classes
 
-    recipe = with_classes(load_recipe(args.recipe, args.changes), args.data)
+    recipe = with_classes(load_recipe(args.recipe, args.changes, info), args.data)
     if args.check:
         return check(recipe, args.data)
     out = args.out or Path("runs") / recipe.name

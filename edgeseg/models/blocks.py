@@ -12,6 +12,11 @@ from torch import Tensor, nn
 NORM_EPS = 1e-3
 
 
+def scaled(channels: int, width: float) -> int:
+    """`channels` times `width` to the nearest multiple of 8, the upper one of two, at least 8."""
+    return max(8, int(channels * width / 8 + 0.5) * 8)
+
+
 class ConvNormAct(nn.Sequential):
     """Convolution without bias, batch norm and, unless `act` is false, ReLU6.
 

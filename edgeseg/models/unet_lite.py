@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from edgeseg.errors import UsageError
 from edgeseg.models.base import EncodedNetwork
-from edgeseg.models.blocks import ConvNormAct, SeparableConv
-from edgeseg.models.encoders import build_encoder
+from edgeseg.models.blocks import ConvNormAct, SeparableConv, scaled
+from edgeseg.models.encoders import SCALABLE, build_encoder
 from edgeseg.models.encoders.base import PadEven
 from edgeseg.models.ops import UpsampleCropConcat
 
@@ -47,6 +47,8 @@ class UNetLite(EncodedNetwork):
         encoder: its name, see `edgeseg.models.encoders`.
         upsample: "bilinear" or "nearest", of the decoder steps. Nearest only moves values, so that int8 stays int8
             without rounding again; the depthwise convolution behind it smooths its blocks.
+        width: multiplier of the decoder's widths, rounded to multiples of 8 unless it is 1, and of the encoder's
+            channels where that takes a `multiplier` (MobileNets and `small`) and none is given.
         options: what the encoder takes.
     """
 
@@ -56,8 +58,14 @@ class UNetLite(EncodedNetwork):
         decoder: Sequence[int] = (48, 32, 24),
         encoder: str = "efficientnet_lite0",
         upsample: str = "bilinear",
+        width: float = 1.0,
         **options: Any,
     ) -> None:
+        if width <= 0:
+            raise UsageError("bad width multiplier", width, "Give a number above 0, such as 0.5")
+        if width != 1:
+            decoder = [scaled(channels, width) for channels in decoder]
+            options = ({"multiplier": width} if encoder in SCALABLE else {}) | options
         super().__init__(build_encoder(encoder, **(DEFAULTS.get(encoder, {}) | options)))
         strides = self.encoder.strides
         if any(deep != 2 * skip for skip, deep in zip(strides, strides[1:], strict=False)):
@@ -73,9 +81,9 @@ class UNetLite(EncodedNetwork):
             raise UsageError("unknown upsampling", upsample, f"Give one of {', '.join(MODES)}")
         self.steps = nn.ModuleList()
         deep = channels[-1]
-        for skip, width in zip(channels[-2::-1], decoder, strict=False):
-            self.steps.append(DecoderStep(deep, skip, width, upsample))
-            deep = width
+        for skip, narrow in zip(channels[-2::-1], decoder, strict=False):
+            self.steps.append(DecoderStep(deep, skip, narrow, upsample))
+            deep = narrow
         self.enlarge = strides[-1 - len(decoder)]
         self.head = nn.Conv2d(deep, self.enlarge**2 * classes, 1)
 

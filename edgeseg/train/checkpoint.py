@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.amp.grad_scaler import GradScaler
 
 from edgeseg.errors import InputError, ModelError
 from edgeseg.train.average import WeightAverage
@@ -23,6 +24,7 @@ def save_checkpoint(
     network: nn.Module,
     average: WeightAverage,
     optimizer: torch.optim.Optimizer,
+    scaler: GradScaler,
     best: float | None = None,
     int8_scales: Mapping[str, float] | None = None,
 ) -> None:
@@ -43,6 +45,7 @@ def save_checkpoint(
         "ema": average.network.state_dict(),
         "ema_updates": average.updates,
         "optimizer": optimizer.state_dict(),
+        "scaler": scaler.state_dict(),
     }
     part = path.with_name(path.name + ".part")
     torch.save(body, part)

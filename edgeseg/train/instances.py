@@ -22,6 +22,7 @@ from edgeseg.export.from_checkpoint import class_map
 from edgeseg.models import build_instance
 from edgeseg.models.base import Network
 from edgeseg.train.criterion import LossConfig
+from edgeseg.train.half import autocast
 from edgeseg.train.parallel import Group
 from edgeseg.train.pictures import SHOWN, draw_samples
 from edgeseg.train.recipe import Recipe
@@ -66,11 +67,12 @@ class InstanceTask:
         samples = InstanceSamples(self.maker, self.recipe.seed)
         return iter(make_loader(samples, self.recipe, first_step, group, _collate))
 
-    def loss(self, batch: Batch, bfloat16: bool) -> Tensor:
+    def loss(self, batch: Batch, half: torch.dtype | None) -> Tensor:
         """The sum of the paper's five losses."""
         images, targets = batch
-        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
-            losses = self.network(normalize(images, self.network), targets)
+        x = normalize(images, self.network)
+        with autocast(half, x):
+            losses = self.network(x, targets)
         return torch.stack([value.float() for value in losses.values()]).sum()
 
     def validate(self, network: Network) -> Mapping[str, float]:

@@ -18,6 +18,7 @@ from edgeseg.models.blocks import freeze_norms, hold_norms
 from edgeseg.train.average import WeightAverage
 from edgeseg.train.checkpoint import read_checkpoint, save_checkpoint
 from edgeseg.train.fake_quant import check_rounds, choose_scales, simulate_int8
+from edgeseg.train.half import half_type, make_scaler
 from edgeseg.train.memory import keep_freed_memory
 from edgeseg.train.optimizer import make_optimizer, rate_factor, set_rate
 from edgeseg.train.parallel import join_group
@@ -72,6 +73,9 @@ class Run:
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = WeightAverage(self.network, recipe.ema)
         self.optimizer = make_optimizer(self.network, recipe.optimizer)
+        device = next(self.network.parameters()).device
+        self.half = half_type(recipe.amp, device)
+        self.scaler = make_scaler(self.half, device)
         if body is not None:
             self._resume(body)
         if recipe.freeze_norms:
@@ -82,7 +86,7 @@ class Run:
         if body is not None and body.get("int8_scales"):
             self._simulate_int8(body["int8_scales"])
         if rounding is not None:
-            self.int8_scales = dict(rounding.outputs)
+            self._in_float(dict(rounding.outputs))
             for network in (self.network, self.average.network):
                 rounding.apply(network)
 
@@ -91,12 +95,19 @@ class Run:
         self.average.network.load_state_dict(body["ema"])
         self.average.updates = body["ema_updates"]
         self.optimizer.load_state_dict(body["optimizer"])
+        if self.scaler.is_enabled() and body.get("scaler"):
+            self.scaler.load_state_dict(body["scaler"])
         self.step, self.best = body["step"], body.get("best")
 
     def _simulate_int8(self, scales: dict[str, float]) -> None:
-        self.int8_scales = scales
+        self._in_float(scales)
         for network in (self.network, self.average.network):
             simulate_int8(network, scales)
+
+    def _in_float(self, scales: dict[str, float]) -> None:
+        # int8's levels need more than the eight bits of a bfloat16's mantissa.
+        self.int8_scales, self.half = scales, None
+        self.scaler = make_scaler(None, next(self.network.parameters()).device)
 
     def _begin_int8(self) -> None:
         """From the averaged weights and norms on: their ranges are steadier than those of the last step."""
@@ -160,19 +171,18 @@ class Run:
             hold_norms(self.network)
         # Dropout and the choice of regions draw from torch's generator: by step, so that a resumed run draws the same.
         torch.manual_seed((self.recipe.seed << 32) + self.step * self.group.size + self.group.rank)
-        loss = self.task.loss(batch, self._use_bfloat16())
+        loss = self.task.loss(batch, self.half)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        # Before the scale is taken back, so that all processes see the same overflow.
         self.group.average_gradients(self.network.parameters())
+        self.scaler.unscale_(self.optimizer)
         nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.optimizer.clip)
-        self.optimizer.step()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
         self.step += 1
         self.average.update(self.network)
         return self.group.mean(loss)
-
-    def _use_bfloat16(self) -> bool:
-        # int8's levels need more than the eight bits of a bfloat16's mantissa.
-        return self.int8_scales is None and use_bfloat16(self.recipe.amp)
 
     def validate(self) -> dict[str, float]:
         """Figures of the averaged weights on each validation set."""
@@ -196,7 +206,7 @@ class Run:
 
     def save(self, name: str = CHECKPOINT) -> None:
         """Write a checkpoint into the run's folder."""
-        state = (self.network, self.average, self.optimizer)
+        state = (self.network, self.average, self.optimizer, self.scaler)
         save_checkpoint(self.out / name, self.recipe, self.step, *state, self.best, self.int8_scales)
 
     def _log(self, board: Any, values: dict[str, float]) -> None:
@@ -206,10 +216,3 @@ class Run:
             board.add_scalar(name, value, self.step)
         with (self.out / "log.jsonl").open("a", encoding="utf-8") as log:
             log.write(json.dumps({"step": self.step} | values) + "\n")
-
-
-def use_bfloat16(mode: str) -> bool:
-    """Whether autocast pays: "auto" says so only where the CPU computes in bfloat16; elsewhere it is much slower."""
-    if mode == "off":
-        return False
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

@@ -1,12 +1,14 @@
 """A training recipe: what a YAML file says, checked and typed.
 
-`key=value` on the command line replaces one value; dots reach inner keys (`optimizer.lr=0.001`).
+`key=value` on the command line replaces one value; dots reach inner keys (`optimizer.lr=0.001`). A file may name both
+`init` and `encoder_weights`: it starts from `init`, and the other one is for `init=null`. On the command line
+`encoder_weights=PATH` asks for a start from the encoder alone and takes `init` back.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from edgeseg.data.pool import SetConfig
 from edgeseg.data.scenes import Scenes
 from edgeseg.errors import InputError, UsageError
 from edgeseg.train.criterion import LossConfig
+from edgeseg.train.half import check_mode
 from edgeseg.train.optimizer import OptimizerConfig
 
 
@@ -61,8 +64,9 @@ class Recipe:
         phases: sizes and batch sizes over the run.
         encoder_weights: ImageNet checkpoint of the encoder, relative to `--data` or to where the command runs; None
             starts fresh.
-        init: a checkpoint, an fp32 model file or a shipped model to start from; None for the encoder weights. A wider
-            network of the same stages is slimmed to this one, and a front of patches is fitted to another front.
+        init: a checkpoint, an fp32 model file or a shipped model to start from, before `encoder_weights`; None for
+            these. A wider network of the same stages is slimmed to this one, and a front of patches is fitted to
+            another front.
         teachers: checkpoints, fp32 model files or shipped models; the mean of their probabilities is learned too.
         distill: weight of the teachers' term beside that of the labels.
         freeze_norms: batch norms keep the statistics that the run starts from.
@@ -70,7 +74,8 @@ class Recipe:
             will have them; 1 never.
         loss: the terms of the loss and their weights.
         ema: decay of the averaged weights, which are the ones that ship.
-        amp: "auto" uses bfloat16 where the CPU computes in it, "off" never.
+        amp: type of the forward pass: "bf16" or "fp16" by autocast, "off" float32; "auto" is bf16 where the CPU
+            computes in it, else off. Rounded to int8 (`int8_from`) a network computes in float32.
         workers: processes that make samples.
         seed: seed of weights, samples and order.
         scenes: how samples are made.
@@ -108,17 +113,26 @@ class Recipe:
     val_every: int = 500
     fit: str = "stretch"
 
+    def __post_init__(self) -> None:
+        check_mode(self.amp)
+
     def phase(self, step: int) -> Phase:
         """The phase that a step belongs to."""
         return next((p for p in self.phases if step < p.until * self.steps), self.phases[-1])
 
 
-def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+def load_recipe(path: Path, overrides: Sequence[str] = (), tell: Callable[[str], None] = lambda line: None) -> Recipe:
     """Read a recipe and apply `key=value` overrides.
+
+    Args:
+        path: the YAML file.
+        overrides: applied in order.
+        tell: gets a line where an override takes back another value of the file.
 
     Raises:
         InputError: the file cannot be read or is no YAML mapping.
-        UsageError: an unknown key (the nearest is named), a missing one, or a value of the wrong kind.
+        UsageError: an unknown key (the nearest is named), a missing one, or a value of the wrong kind; overrides that
+            name two starts.
     """
     import yaml
 
@@ -140,8 +154,22 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         for parent in parents:
             inner = inner.setdefault(parent, {})
         inner[last] = yaml.safe_load(value)
+    if body.get("amp") is False:
+        body["amp"] = "off"  # as YAML reads that word without quotes
+    _choose_start(body, {item.partition("=")[0] for item in overrides}, tell)
     recipe: Recipe = from_mapping(Recipe, body, str(path))
     return recipe
+
+
+def _choose_start(body: dict[str, Any], asked: set[str], tell: Callable[[str], None]) -> None:
+    """Encoder weights that were asked for take the file's `init` back, which would win over them unseen."""
+    if "encoder_weights" not in asked or not (body.get("encoder_weights") and body.get("init")):
+        return
+    if "init" in asked:
+        seen = f"encoder_weights={body['encoder_weights']} init={body['init']}"
+        raise UsageError("two starts are given", seen, "Give one of them")
+    tell(f"encoder_weights are given, so the recipe's init {body['init']} is left out")
+    body["init"] = None
 
 
 def with_classes(recipe: Recipe, data: Path) -> Recipe:

@@ -16,6 +16,7 @@ from edgeseg.models import build
 from edgeseg.models.base import Network, SemanticNetwork
 from edgeseg.models.ops import center_crop
 from edgeseg.train.criterion import make_criterion
+from edgeseg.train.half import autocast
 from edgeseg.train.losses import distillation
 from edgeseg.train.parallel import Group
 from edgeseg.train.pictures import SHOWN, draw_samples
@@ -52,11 +53,11 @@ class SemanticTask:
         memory = self.recipe.memory if self.network.in_channels > 3 else None
         return iter(make_loader(Samples(self.maker, self.recipe.seed, memory), self.recipe, first_step, group))
 
-    def loss(self, batch: Batch, bfloat16: bool) -> Tensor:
+    def loss(self, batch: Batch, half: torch.dtype | None) -> Tensor:
         """See `Task.loss`."""
         images, masks = batch
         x = normalize(images, self.network)
-        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+        with autocast(half, x):
             logits = self.network(x)
         logits = logits.float()
         # The classic U-Net answers for the middle of its picture.

@@ -59,11 +59,14 @@ def start(network: Network, recipe: Recipe, data: Path, maker: PictureMaker, tra
         _load_imagenet(network, recipe, data, maker)
 
 
-def _load_imagenet(network: Encoded, recipe: Recipe, data: Path, maker: PictureMaker) -> None:
+def find_weights(recipe: Recipe, data: Path) -> Path:
+    """The recipe's `encoder_weights`: below `data` or, where there is no such file, from the current folder on."""
     name = str(recipe.encoder_weights)
-    path = data / name
-    if not path.is_file() and Path(name).is_file():
-        path = Path(name)
+    return Path(name) if not (data / name).is_file() and Path(name).is_file() else data / name
+
+
+def _load_imagenet(network: Encoded, recipe: Recipe, data: Path, maker: PictureMaker) -> None:
+    path = find_weights(recipe, data)
     if isinstance(network.encoder, EfficientNetLite0):
         encoder = load_imagenet(path)
         dilate(encoder, network.encoder.strides[-1])

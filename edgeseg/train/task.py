@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+import torch
 from torch import Tensor
 
 from edgeseg.errors import UsageError
@@ -53,8 +54,8 @@ class Task(Protocol):
         """This process' batches from `first_step` to the end of the run: pictures first."""
         ...
 
-    def loss(self, batch: Any, bfloat16: bool) -> Tensor:
-        """The loss of a batch, a scalar; the forward pass in bfloat16 if wanted."""
+    def loss(self, batch: Any, half: torch.dtype | None) -> Tensor:
+        """The loss of a batch, a scalar; the forward pass in half precision where a type is given."""
         ...
 
     def validate(self, network: Network) -> Mapping[str, float]:

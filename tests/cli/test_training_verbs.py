@@ -87,6 +87,32 @@ def test_a_narrower_run_starts_from_the_first_and_resumes_without_it(workshop: P
     assert steps[-1] == 4
 
 
+def test_encoder_weights_of_the_command_line_are_what_a_run_starts_from(
+    workshop: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import torch
+
+    from edgeseg.models.encoders import build_encoder
+
+    (workshop / "start.yaml").write_text(RECIPE + "init: nowhere.onnx\n")
+    torch.manual_seed(5)
+    given = build_encoder("mobilenet_v3_small", multiplier=0.5).state_dict()
+    torch.save(given, workshop / "mobilenet.pth")
+    network = "network={name: unet_lite, args: {encoder: mobilenet_v3_small, multiplier: 0.5, decoder: [8]}}"
+    words = ["train", workshop / "start.yaml", "--data", workshop, "--out", workshop / "started", network]
+    assert call(*words, "--stop-at", "1") == 3
+    assert "nowhere.onnx" in capsys.readouterr().err
+    # Found in the data folder; at a rate of 0 the weights stay as they were given.
+    still = ["encoder_weights=mobilenet.pth", "optimizer.encoder_lr=0.0"]
+    assert call(*words, *still, "--stop-at", "1") == 0
+    assert capsys.readouterr().err.count("init nowhere.onnx is left out") == 1
+    trained = torch.load(workshop / "started" / "last.pt", weights_only=True)["network"]
+    kernels = {key for key, value in given.items() if value.ndim == 4}
+    assert kernels and all(torch.equal(trained[f"encoder.{key}"], given[key]) for key in kernels)
+    assert call(*words, *still, "init=other.pt") == 2
+    assert "two starts are given" in capsys.readouterr().err
+
+
 def test_check_counts_classes_and_names_the_bad_file(workshop: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["train", workshop / "toy.yaml", "--data", workshop, "--check"]
     assert call(*words) == 0

@@ -27,6 +27,7 @@ KINDS: list[tuple[str, dict[str, Any]]] = [
     ("deeplabv3plus_mobilenet_v2", {"output_stride": 8, "width": 16, "skip": 8, "multiplier": 0.25}),
     ("unet_lite", {"encoder": "mobilenet_v3_small", "decoder": [16, 8, 8], "multiplier": 0.5}),
     ("unet_lite", {"encoder": "resnet18", "decoder": [16, 8]}),
+    ("unet_lite", {"encoder": "small", "width": 0.5}),
 ]
 
 

@@ -14,7 +14,7 @@ NETWORKS = [
     ("segnet", {"width": 0.05}),
     ("fcn8s", {"width": 0.05}),
     ("fastscnn", {}),
-    *(("unet_lite", {"encoder": name}) for name in ("mobilenet_v2", "mobilenet_v3_small", "resnet18")),
+    *(("unet_lite", {"encoder": name}) for name in ("mobilenet_v2", "mobilenet_v3_small", "resnet18", "small")),
 ]
 
 

@@ -49,6 +49,28 @@ def test_nearest_upsampling_only_moves_values() -> None:
         assert torch.equal(step(deep, skip), step.mix(torch.cat([skip, repeated], 1)))
 
 
+@pytest.mark.parametrize("encoder", ["small", "mobilenet_v3_small", "efficientnet_lite0"])
+def test_a_larger_width_has_more_weights(encoder: str) -> None:
+    networks = [build("unet_lite", classes=3, encoder=encoder, width=width).eval() for width in (0.5, 1.0, 1.5)]
+    counts = [[sum(p.numel() for p in part.parameters()) for part in (n.encoder, n.steps)] for n in networks]
+    assert counts[0][1] < counts[1][1] < counts[2][1]
+    # EfficientNet-Lite0 has `ratio` and `stem` instead.
+    same = encoder == "efficientnet_lite0"
+    assert counts[0][0] == counts[1][0] if same else counts[0][0] < counts[1][0] < counts[2][0]
+    for network, widths in zip(networks, ([24, 16, 16], [48, 32, 24], [72, 48, 40]), strict=True):
+        assert [step.narrow[0].out_channels for step in network.steps] == widths
+    assert networks[0](torch.zeros(2, 3, 64, 96)).shape == (2, 3, 64, 96)
+
+
+def test_width_one_changes_nothing_and_a_multiplier_wins() -> None:
+    odd = build("unet_lite", encoder="small", decoder=[20, 12], width=1.0)
+    assert [step.narrow[0].out_channels for step in odd.steps] == [20, 12]
+    kept = build("unet_lite", encoder="small", multiplier=1.0, width=0.5)
+    assert kept.encoder.channels == odd.encoder.channels
+    with pytest.raises(UsageError, match="bad width multiplier: 0"):
+        build("unet_lite", width=0)
+
+
 def test_an_unknown_upsampling_names_the_known() -> None:
     with pytest.raises(UsageError, match=r"bicubic.*bilinear, nearest"):
         build("unet_lite", upsample="bicubic", **SLIM)

@@ -78,6 +78,20 @@ def test_a_stopped_run_goes_on_to_the_same_weights(folder: Path) -> None:
         assert torch.equal(value, resumed.network.state_dict()[key]), key
 
 
+@pytest.mark.parametrize("mode", ["fp16", "bf16"])
+def test_half_precision_trains(folder: Path, mode: str) -> None:
+    changes = [f"amp={mode}", "steps=2", "val=[]"]
+    run = Run(load_recipe(folder / "toy.yaml", changes), folder, folder / "run")
+    before = {key: value.detach().clone() for key, value in run.network.named_parameters()}
+    run.fit()
+    after = dict(run.network.named_parameters())
+    # A norm's weights may be those that frozen statistics leave alone.
+    assert sum(not torch.equal(value, before[key]) for key, value in after.items()) > 0.9 * len(after)
+    assert all(bool(torch.isfinite(value).all()) for value in run.network.state_dict().values())
+    if mode == "fp16":
+        assert run.scaler.state_dict()["_growth_tracker"] == 2  # no step overflowed
+
+
 def test_the_encoder_has_its_own_rate(folder: Path) -> None:
     run = Run(load_recipe(folder / "toy.yaml", ["optimizer.encoder_lr=0.5"]), folder, folder / "run")
     slow = {id(p) for group in run.optimizer.param_groups if group["highest"] == 0.5 for p in group["params"]}

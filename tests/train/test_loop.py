@@ -12,7 +12,7 @@ import torch
 
 from edgeseg.errors import InputError, ModelError, UsageError
 from edgeseg.train.checkpoint import read_checkpoint
-from edgeseg.train.loop import Run, use_bfloat16
+from edgeseg.train.loop import Run
 from edgeseg.train.recipe import Recipe, load_recipe
 
 RECIPE = """
@@ -98,6 +98,7 @@ def test_sgd_with_other_losses_resumes_too(tmp_path: Path, recipe: Recipe) -> No
         ("{name: segnet, args: {width: 0.1}}", 64),
         ("{name: fcn8s, args: {width: 0.1}}", 64),
         ("{name: fastscnn}", 64),
+        ("{name: unet_lite, args: {encoder: small, width: 0.5}}", 64),
         ("{name: deeplabv3plus_mobilenet_v2, args: {width: 16, multiplier: 0.25}}", 64),
     ],
 )
@@ -226,10 +227,6 @@ def test_a_teacher_is_followed_and_left_alone(tmp_path: Path, recipe: Recipe) ->
     # This teacher calls everything person, and weighs more than the labels.
     with torch.no_grad():
         assert float((run.network(torch.zeros(1, 3, 64, 64)) > 0).float().mean()) > 0.7
-
-
-def test_bfloat16_can_be_switched_off() -> None:
-    assert use_bfloat16("off") is False
 
 
 def test_what_is_no_checkpoint(tmp_path: Path) -> None:

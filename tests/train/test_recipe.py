@@ -28,6 +28,36 @@ def test_overrides_reach_inner_keys() -> None:
     assert recipe.scenes.geometric.zoom == (1.0, 2.0)
 
 
+ROAD = ROOT / "recipes" / "road.yaml"
+WEIGHTS, START = "../../weights/efficientnet-lite0-57934424.pth", "recipes/starts/road.onnx"
+
+
+@pytest.mark.parametrize(
+    ("changes", "weights", "init", "told"),
+    [
+        ([], WEIGHTS, START, 0),
+        (["encoder_weights=mine.pth"], "mine.pth", None, 1),
+        ([f"encoder_weights={WEIGHTS}"], WEIGHTS, None, 1),
+        (["encoder_weights=mine.pth", "init=null"], "mine.pth", None, 0),
+        (["encoder_weights=null", "init=mine.pt"], None, "mine.pt", 0),
+        (["encoder_weights=null"], None, START, 0),
+        (["init=mine.pt"], WEIGHTS, "mine.pt", 0),
+    ],
+)
+def test_encoder_weights_that_are_asked_for_take_init_back(
+    changes: list[str], weights: str | None, init: str | None, told: int
+) -> None:
+    lines: list[str] = []
+    recipe = load_recipe(ROAD, changes, lines.append)
+    assert (recipe.encoder_weights, recipe.init) == (weights, init)
+    assert len(lines) == told and all(START in line for line in lines)
+
+
+def test_two_starts_on_the_command_line_are_refused() -> None:
+    with pytest.raises(UsageError, match=r"two starts.*encoder_weights=a.pth init=b.pt. Give one"):
+        load_recipe(ROAD, ["init=b.pt", "encoder_weights=a.pth"])
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [

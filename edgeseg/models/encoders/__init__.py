@@ -23,6 +23,12 @@ def _efficientnet_lite0(**arguments: Any) -> Encoder:
     return EfficientNetLite0(**arguments)
 
 
+def _small(**arguments: Any) -> Encoder:
+    from edgeseg.models.encoders.small import SmallEncoder
+
+    return SmallEncoder(**arguments)
+
+
 def _torchvision(name: str) -> Callable[..., Encoder]:
     def make(**arguments: Any) -> Encoder:
         from edgeseg.models.encoders.from_torchvision import MobileNet, ResNet18
@@ -38,7 +44,10 @@ ENCODERS: Mapping[str, Callable[..., Encoder]] = {
     "mobilenet_v3_large": _torchvision("mobilenet_v3_large"),
     "mobilenet_v3_small": _torchvision("mobilenet_v3_small"),
     "resnet18": _torchvision("resnet18"),
+    "small": _small,
 }
+# Those that take `multiplier`, of all their channels.
+SCALABLE = frozenset({"mobilenet_v2", "mobilenet_v3_large", "mobilenet_v3_small", "small"})
 
 
 def build_encoder(
@@ -49,7 +58,8 @@ def build_encoder(
     Args:
         name: a key of `ENCODERS`.
         output_stride: input size / size of the last feature map: 8, 16 or 32.
-        pretrained: an ImageNet checkpoint: torchvision's file of the same network, or that of EfficientNet-Lite0.
+        pretrained: a checkpoint: torchvision's ImageNet file of the same network, that of EfficientNet-Lite0, or the
+            state_dict of another `small` one.
         arguments: what the encoder itself takes.
 
     Raises:

@@ -9,10 +9,12 @@ import torch
 import torchvision
 
 from edgeseg.errors import InputError, UsageError
-from edgeseg.models.encoders import ENCODERS, build_encoder
+from edgeseg.models.encoders import ENCODERS, SCALABLE, build_encoder
 
 # Squeeze-and-excitation looks at the whole map, so dilated maps differ there by design.
-WITHOUT_EXCITATION = ("efficientnet_lite0", "mobilenet_v2", "resnet18")
+WITHOUT_EXCITATION = ("efficientnet_lite0", "mobilenet_v2", "resnet18", "small")
+# TensorFlow's "SAME" padding centres the first window on the second pixel.
+FROM_THE_SECOND = ("efficientnet_lite0", "small")
 
 
 @pytest.mark.parametrize("name", ENCODERS)
@@ -33,8 +35,7 @@ def test_dilated_maps_hold_the_strided_ones(name: str, output_stride: int) -> No
     dilated.load_state_dict(strided.state_dict())
     x = torch.randn(1, 3, 64, 96)
     step = 32 // output_stride
-    # TensorFlow's "SAME" padding centres the first window on the second pixel.
-    first = step - 1 if name == "efficientnet_lite0" else 0
+    first = step - 1 if name in FROM_THE_SECOND else 0
     torch.testing.assert_close(dilated(x)[-1][..., first::step, first::step], strided(x)[-1], rtol=1e-4, atol=1e-5)
 
 
@@ -62,6 +63,25 @@ def test_imagenet_weights_of_a_shorter_encoder(shared: Path) -> None:
     torch.testing.assert_close(short(x)[-1], whole(x)[3])
     with pytest.raises(UsageError, match="slim"):
         build_encoder("efficientnet_lite0", pretrained=path, ratio=(0.5,) * 7)
+
+
+@pytest.mark.parametrize("name", sorted(SCALABLE))
+def test_channels_of_all_maps_follow_the_multiplier(name: str) -> None:
+    half, whole = (build_encoder(name, multiplier=multiplier) for multiplier in (0.5, 1.0))
+    assert all(narrow < wide and narrow % 8 == 0 for narrow, wide in zip(half.channels, whole.channels, strict=True))
+    assert {name for name in ENCODERS if name not in SCALABLE} == {"efficientnet_lite0", "resnet18"}
+
+
+def test_the_small_encoder_is_small_and_takes_weights_of_its_kind(tmp_path: Path) -> None:
+    source = build_encoder("small").eval()
+    assert sum(parameter.numel() for parameter in source.parameters()) == 157_472
+    torch.save(source.state_dict(), tmp_path / "small.pth")
+    x = torch.randn(1, 3, 64, 64)
+    torch.testing.assert_close(build_encoder("small", pretrained=tmp_path / "small.pth").eval()(x), source(x))
+    with pytest.raises(InputError, match=r"not a checkpoint of the small encoder.*small.pth.*size mismatch"):
+        build_encoder("small", pretrained=tmp_path / "small.pth", multiplier=0.5)
+    with pytest.raises(UsageError, match="bad encoder multiplier: 0"):
+        build_encoder("small", multiplier=0)
 
 
 def test_what_is_refused(tmp_path: Path) -> None:
