@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from edgeseg.errors import InputError, ModelError
-from edgeseg.runtime.backends.plugin_library import LIBRARY, find_library
+from edgeseg.export.plugin import LIBRARY, find_library
 
 CPU_LIBRARY = "libedgeseg_cpu.so"
 # Places in the kernel's enumerations (cpp_ext/kernels).

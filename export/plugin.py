@@ -11,6 +11,9 @@ from typing import Any
 
 from edgeseg.errors import ModelError
 from edgeseg.export.fused_step import PLUGIN
+from edgeseg.runtime.backends.plugin_library import LIBRARY, find_library
+
+__all__ = ["LIBRARY", "LOADER", "NAMES", "find_library", "load_library", "missing"]
 
 LOADER = "libedgeseg_plugin_loader.so"  # lies beside the library, for programs that only dlopen what they are given
 NAMES = ("UpsampleCropConcat", "LabelMap")

@@ -16,7 +16,6 @@ from torch import Tensor
 from edgeseg.errors import InputError
 from edgeseg.export import fused_op, plugin
 from edgeseg.models import ops
-from edgeseg.runtime.backends.plugin_library import find_library
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 # (batch, deep's channels, rows, columns, skip's channels, and its rows and columns beyond the upsampled map, scale)
@@ -26,7 +25,7 @@ SIZES = [(2, 3, 5, 7, 4, 1, 2, 2), (1, 16, 4, 8, 8, 0, 0, 2), (1, 8, 3, 2, 16, 3
 @pytest.fixture(autouse=True)
 def library() -> None:
     """What `make ext` leaves."""
-    path = find_library()
+    path = plugin.find_library()
     if path is None or not path.with_name(fused_op.CPU_LIBRARY).is_file():
         message = "no library of the kernels: run make ext"
         skip_or_fail(message)
