@@ -25,6 +25,7 @@ from subprocess import PIPE
 from typing import Any
 
 from edgeseg.errors import BackendError, InputError, ModelError, OutputError, UsageError, nearest
+from edgeseg.export.engine_shapes import Size, profile
 from edgeseg.export.engine_worker import MODULES, MORE_MEMORY, NO_MEMORY
 from edgeseg.export.to_onnx import written_aside
 from edgeseg.manifest import PRECISIONS, Manifest, beside
@@ -49,6 +50,7 @@ class Order:
         plugin_nodes: how many of the file's nodes must become plugin layers.
         workspace_mb: largest scratch memory, MiB; 0 for the library's own limit.
         batch: smallest, usual and largest number of pictures.
+        sizes: smallest, usual and largest (height, width), for inputs that leave them open.
         timing_cache: a file that is read and written, or "".
         detailed: whether the engine keeps of which nodes each layer is made.
     """
@@ -60,6 +62,7 @@ class Order:
     plugin_nodes: int = 0
     workspace_mb: int = 0
     batch: tuple[int, int, int] = (1, 1, 1)
+    sizes: tuple[Size, Size, Size] | None = None
     timing_cache: str = ""
     detailed: bool = False
 
@@ -76,6 +79,7 @@ def build_engine(
     keep_float: tuple[str, ...] = (),
     progress: Progress | None = None,
     detailed: bool = False,
+    sizes: tuple[Size, Size] | None = None,
 ) -> Manifest:
     """Build an engine and write it with its manifest.
 
@@ -92,6 +96,8 @@ def build_engine(
         keep_float: nodes that stay in FP32 in fp16 and int8.
         progress: called with phase, steps done and steps in all.
         detailed: the engine keeps of which nodes each layer is made, for those who measure it.
+        sizes: smallest and largest (height, width) that the engine is to take, of a file that leaves its size open;
+            the manifest's alone unless given. The engine is fastest at the manifest's size, which lies between.
 
     Returns:
         The engine's manifest; what it was built by stands in `origin["engine"]`. Its `memory` has what the builder
@@ -100,13 +106,15 @@ def build_engine(
         nobody said is absent.
 
     Raises:
-        UsageError: an unknown precision or library, a plugin for TensorRT-RTX.
+        UsageError: an unknown precision or library, a plugin for TensorRT-RTX, a batch or sizes that the file does not
+            take.
         InputError, OutputError: a file cannot be read or written.
         ModelError: a file of another precision, or one that the parser does not take.
         BackendError: the library is not installed, finds no GPU and needs one, or too little memory.
     """
     check_library(library, plugin)
     content, manifest, nodes = typed(model, precision, keep_float, library, plugin)
+    batch, between = profile(model, library, manifest, batch, sizes)
     with tempfile.TemporaryDirectory() as folder:
         file, built = Path(folder) / "typed.onnx", Path(folder) / "built.engine"
         try:
@@ -122,6 +130,7 @@ def build_engine(
             nodes,
             workspace_mb,
             batch,
+            between,
             str(timing_cache or ""),
             detailed,
         )
@@ -135,8 +144,9 @@ def build_engine(
             "plugin": str(plugin.resolve()) if plugin else "",
             "plugin_sha256": hashlib.sha256(plugin.read_bytes()).hexdigest() if plugin else "",
             "batch": list(batch),
+            **({"sizes": [list(size) for size in between]} if sizes else {}),
             "engine_sha256": hashlib.sha256(built.read_bytes()).hexdigest(),
-            **golden(model, manifest),
+            **golden(model, manifest, batch[1]),
         }
         manifest = dataclasses.replace(manifest, origin=dict(manifest.origin) | {"engine": engine})
         write_pair(out, built.read_bytes(), manifest)
@@ -238,9 +248,10 @@ def run_worker(order: Order, progress: Progress | None = None) -> dict[str, Any]
     raise ModelError(f"{order.library} ended in the middle of the build", seen, "Report it with the file")
 
 
-def golden(model: Path, manifest: Manifest) -> dict[str, Any]:
+def golden(model: Path, manifest: Manifest, batch: int = 1) -> dict[str, Any]:
     """A drawn frame and the label map that ONNX Runtime gives for it, as PNG in base64."""
     import cv2
+    import numpy as np
 
     from edgeseg.export.check import sample_pictures
     from edgeseg.runtime.backends import load_backend
@@ -250,8 +261,9 @@ def golden(model: Path, manifest: Manifest) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if manifest.task != "semantic":
         return found
-    with load_backend(model, "onnxruntime") as backend:
-        labels = backend.infer(first_inputs(manifest, picture[None]))["label_map"][0]
+    with load_backend(model, "onnxruntime", batch=batch) as backend:
+        inputs = first_inputs(manifest, picture[None])
+        labels = backend.infer({name: np.repeat(value, batch, axis=0) for name, value in inputs.items()})["label_map"][0]
     for name, image in (("golden_frame", picture), ("golden_labels", labels)):
         found[name] = base64.b64encode(cv2.imencode(".png", image)[1].tobytes()).decode()
     return found

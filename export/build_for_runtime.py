@@ -1,8 +1,9 @@
 """Builds one engine for the runtime, which starts this as a process: see `edgeseg.runtime.backends.engine_cache`.
 
-It reads one JSON object on standard input (model, out, library, precision, plugin, timing_cache) and writes JSON lines:
-{"progress": [phase, done, total]}, at last {"built": path}, {"refused": [kind of error, cause, seen, todo]} or, after a
-Ctrl-C, which reaches all processes of a terminal, {"stopped": true}.
+It reads one JSON object on standard input (model, out, library, precision, plugin, timing_cache, and batch and sizes of an
+engine that is built again) and writes JSON lines: {"progress": [phase, done, total]}, at last {"built": path},
+{"refused": [kind of error, cause, seen, todo]} or, after a Ctrl-C, which reaches all processes of a terminal,
+{"stopped": true}.
 """
 
 from __future__ import annotations
@@ -37,13 +38,14 @@ def main() -> None:
         tell(built=out)
 
 
-def build(order: dict[str, str], progress: Any) -> str:
+def build(order: dict[str, Any], progress: Any) -> str:
     """The engine's path; a missing package is an error that names its extra."""
     from edgeseg.packages import missing_package
 
     try:
         from edgeseg.export.build_engine import build_engine
 
+        sizes = [(height, width) for height, width in order.get("sizes", ())]
         build_engine(
             Path(order["model"]),
             Path(order["out"]),
@@ -51,11 +53,13 @@ def build(order: dict[str, str], progress: Any) -> str:
             order["precision"],
             Path(order["plugin"]) if order["plugin"] else None,
             timing_cache=Path(order["timing_cache"]) if order["timing_cache"] else None,
+            batch=tuple(order.get("batch", (1, 1, 1))),
             progress=progress,
+            sizes=(sizes[0], sizes[-1]) if sizes else None,
         )
     except ImportError as error:
         raise missing_package(error) or error from None
-    return order["out"]
+    return str(order["out"])
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgeseg.export import graph as g
+from edgeseg.export.shape import open_dims
 from edgeseg.manifest import PREVIOUS, Manifest
 from edgeseg.runtime.postprocess import threshold_byte
 
@@ -43,6 +44,7 @@ def add_camera(
     std: Sequence[float],
     manifest: Manifest,
     pads: tuple[int, int, int, int],
+    free: bool = False,
 ) -> None:
     """Replace the graph's one input (normalized RGB, and the last probability) by `image` (and `PREVIOUS`).
 
@@ -51,6 +53,7 @@ def add_camera(
         mean, std: of the red, green and blue channel, on the 0..255 scale.
         manifest: says height, width and whether there is a memory.
         pads: rows and columns of mean colour added (top, left, bottom, right) before the network.
+        free: the size is left open.
     """
     from onnx import TensorProto, helper
 
@@ -83,10 +86,10 @@ def add_camera(
     g.fold_pads(graph)
     _fold_colours(graph, last if last in g.producers(graph) else picture, std)
     del graph.input[:]
-    shape: list[str | int | None] = ["N", manifest.height, manifest.width, 3]
-    graph.input.append(helper.make_tensor_value_info(IMAGE, TensorProto.UINT8, shape))
+    shape = open_dims(manifest.height, manifest.width, free)
+    graph.input.append(helper.make_tensor_value_info(IMAGE, TensorProto.UINT8, [*shape, 3]))
     if manifest.memory:
-        graph.input.append(helper.make_tensor_value_info(PREVIOUS, TensorProto.UINT8, shape[:3]))
+        graph.input.append(helper.make_tensor_value_info(PREVIOUS, TensorProto.UINT8, shape))
 
 
 def _remember(graph: onnx.GraphProto, picture: str) -> list[onnx.NodeProto]:
@@ -148,13 +151,14 @@ def _deviations(std: Sequence[float], channels: int) -> Any:
     return np.asarray([*std[::-1], _CERTAIN][:channels], np.float64).reshape(1, channels, 1, 1)
 
 
-def add_labels(graph: onnx.GraphProto, manifest: Manifest, cut: tuple[int, int] | None) -> None:
+def add_labels(graph: onnx.GraphProto, manifest: Manifest, cut: tuple[int, int] | None, free: bool = False) -> None:
     """Replace the graph's one output (logits) by the manifest's outputs.
 
     Args:
         graph: changed in place; its output is float32 [N, C, h, w].
         manifest: says the outputs' names and size.
         cut: (row, column) of the first pixel that is kept, where the logits are larger than the outputs.
+        free: the size is left open.
     """
     from onnx import TensorProto, helper
 
@@ -184,7 +188,11 @@ def add_labels(graph: onnx.GraphProto, manifest: Manifest, cut: tuple[int, int] 
             "Mul", [add("Sigmoid", [shuffle.input[0] if shuffle else logits], "labels.sigmoid"), most], "labels.scaled"
         )
         levels = add("Clip", [add("Round", [share], "labels.round"), zero, most], "labels.levels")
-        if shuffle:
+        if shuffle and free:
+            nodes.append(helper.make_node("DepthToSpace", [levels], ["labels.shuffled"], name="labels.shuffled"))
+            nodes[-1].attribute.extend(shuffle.attribute)
+            flat = add("Squeeze", ["labels.shuffled", constant("channel", [1], np.int64)], "labels.flat")
+        elif shuffle:
             flat = _shuffle(graph, nodes, levels, g.attribute(shuffle, "blocksize", 1), (height, width))
         else:
             flat = add("Squeeze", [levels, constant("channel", [1], np.int64)], "labels.flat")
@@ -198,10 +206,11 @@ def add_labels(graph: onnx.GraphProto, manifest: Manifest, cut: tuple[int, int] 
     if "logits" in manifest.outputs:
         g.rename_tensor(graph, logits, "logits")
     for name in manifest.outputs:
-        shape: list[Any] = ["N", height, width]
+        shape = open_dims(height, width, free)
         if name == "logits":
             channels = 1 if manifest.two_class else len(manifest.classes)
-            graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", channels, height, width]))
+            shape.insert(1, channels)
+            graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
         else:
             graph.output.append(helper.make_tensor_value_info(name, TensorProto.UINT8, shape))
 

@@ -11,7 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeseg.errors import ModelError
-from edgeseg.manifest import PREVIOUS
+from edgeseg.export.shape import STEP_KEY, shape_of
+from edgeseg.manifest import PREVIOUS, Manifest
+from edgeseg.runtime.backends.base import first_line
 from edgeseg.runtime.postprocess import threshold_byte
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ Inputs = Mapping[str, npt.NDArray[np.uint8]]
 MAX_LEVELS = 1
 MIN_AGREEMENT = 0.999
 MIN_ROWS = 0.9
+_FAULT = "This is a fault of the export; with --dynamic-size the network may not be made for it: leave that out"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,32 +50,50 @@ def check_export(model: nn.Module, path: Path | str, images: Sequence[npt.NDArra
     Args:
         model: as `export_onnx` takes it.
         path: a file with the camera contract and a manifest.
-        images: uint8 [H, W, 3] BGR of the file's own size; noise and drawn scenes when None.
+        images: uint8 [H, W, 3] BGR of the file's own size; when None, noise and drawn scenes, which a file that leaves
+            its size open is given in another size, too.
 
     Raises:
         ModelError: a probability differs by more than one level, or fewer than 99.9 % of the labels agree, or fewer
-            than 90 % of an instance model's detections.
+            than 90 % of an instance model's detections; or ONNX Runtime does not run the file.
     """
     from edgeseg.calib.model_file import read_model
+    from edgeseg.export.from_checkpoint import resized
 
-    _, manifest = read_model(path)
+    proto, manifest = read_model(path)
     pictures = np.stack(sample_pictures(manifest.height, manifest.width) if images is None else images)
     if manifest.task == "instance":
         return _check_instances(model, manifest, pictures, Path(path))
+    reports = [_compare(model, path, manifest, pictures)]
+    if shape_of(proto).free_size and images is None:
+        step = int(manifest.origin[STEP_KEY])
+        other = resized(manifest, (manifest.height + step, manifest.width + step), model)
+        reports.append(_compare(model, path, other, np.stack(sample_pictures(other.height, other.width)[-2:])))
+    report = Report(
+        sum(one.images for one in reports),
+        max(one.max_levels for one in reports),
+        min(one.label_agreement for one in reports),
+    )
+    if report.max_levels > MAX_LEVELS or report.label_agreement < MIN_AGREEMENT:
+        seen = f"{report.max_levels} levels of 255, {report.label_agreement:.2%} of the labels agree"
+        raise ModelError("the exported file differs from the torch model", seen, "This is a fault of the export")
+    return report
+
+
+def _compare(model: nn.Module, path: Path | str, manifest: Manifest, pictures: npt.NDArray[np.uint8]) -> Report:
+    """Torch and the file on pictures of the manifest's size."""
     # Any channel of the pictures does for the probability of a frame before.
     inputs = {"image": pictures} | ({PREVIOUS: pictures[..., 1]} if manifest.memory else {})
     expected = run_torch(model, inputs, manifest)
     got = _run_file(path, inputs)
+    sizes = [f"{rows}x{columns}" for rows, columns in (made["label_map"].shape[1:] for made in (got, expected))]
+    if sizes[0] != sizes[1]:
+        raise ModelError("the exported file gives another size than torch", " and ".join(sizes), _FAULT)
     levels = 0
     if "probability" in got:
         difference = np.abs(got["probability"].astype(np.int16) - expected["probability"])
         levels = int(difference.max())
-    agreement = float(np.mean(got["label_map"] == expected["label_map"]))
-    report = Report(len(pictures), levels, agreement)
-    if levels > MAX_LEVELS or agreement < MIN_AGREEMENT:
-        seen = f"{levels} levels of 255, {agreement:.2%} of the labels agree"
-        raise ModelError("the exported file differs from the torch model", seen, "This is a fault of the export")
-    return report
+    return Report(len(pictures), levels, float(np.mean(got["label_map"] == expected["label_map"])))
 
 
 def _check_instances(model: Any, manifest: Any, pictures: npt.NDArray[np.uint8], path: Path) -> Report:
@@ -182,4 +203,15 @@ def _run_file(file: Path | str | bytes, inputs: Inputs) -> dict[str, npt.NDArray
     content = file if isinstance(file, bytes) else Path(file).read_bytes()
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     names = [item.name for item in session.get_outputs()]
-    return dict(zip(names, session.run(names, dict(inputs)), strict=True))
+    count, fixed = len(inputs["image"]), session.get_inputs()[0].shape[0]
+    size = fixed if isinstance(fixed, int) else count
+    parts = []
+    for start in range(0, count, size):
+        # A file of a fixed batch gets the last pictures more than once.
+        rows = np.minimum(np.arange(start, start + size), count - 1)
+        try:
+            parts.append(session.run(names, {name: value[rows] for name, value in inputs.items()}))
+        except Exception as error:  # its exceptions have no common base
+            seen = f"{inputs['image'].shape[1]}x{inputs['image'].shape[2]} ({first_line(error)})"
+            raise ModelError("ONNX Runtime does not run the exported file", seen, _FAULT) from None
+    return {name: np.concatenate(values)[:count] for name, *values in zip(names, *parts, strict=True)}

@@ -13,6 +13,7 @@ import os
 import re
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -136,7 +137,7 @@ def load_plugin(trt: Any, path: str) -> None:
 
 
 def configure(trt: Any, builder: Any, network: Any, order: dict[str, Any]) -> Any:
-    """Workspace, timing cache, and a profile: batch from the smallest to the largest, the usual one in between."""
+    """Workspace, timing cache, and a profile: batch and size from the smallest to the largest, the usual in between."""
     config = builder.create_builder_config()
     if order["detailed"]:
         config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
@@ -148,10 +149,20 @@ def configure(trt: Any, builder: Any, network: Any, order: dict[str, Any]) -> An
     profile = builder.create_optimization_profile()
     for place in range(network.num_inputs):
         tensor = network.get_input(place)
-        inner = tuple(tensor.shape)[1:]
-        profile.set_shape(tensor.name, *((count, *inner) for count in order["batch"]))
+        profile.set_shape(tensor.name, *filled(tuple(tensor.shape), order["batch"], order["sizes"]))
     config.add_optimization_profile(profile)
     return config
+
+
+def filled(
+    shape: tuple[int, ...], batch: Sequence[int], sizes: Sequence[Sequence[int]] | None
+) -> list[tuple[int, ...]]:
+    """An input's shape [N, H, W, ...] for each batch and size, where it leaves them open, which is -1."""
+    each = sizes or [(-1, -1)] * len(batch)
+    return [
+        tuple(given if own < 0 else own for own, given in zip(shape, (count, *size), strict=False)) + shape[3:]
+        for count, size in zip(batch, each, strict=True)
+    ]
 
 
 def _old_timing(path: Path) -> bytes:

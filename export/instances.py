@@ -15,6 +15,7 @@ import numpy as np
 
 from edgeseg.errors import ModelError
 from edgeseg.export import graph as g
+from edgeseg.export.shape import ANY_BATCH, Shape, fix_batch, with_step
 from edgeseg.manifest import INSTANCE_OUTPUTS, METADATA_KEY, Manifest
 
 if TYPE_CHECKING:
@@ -27,17 +28,18 @@ DOMAIN, SUPPRESS, ALIGN = "edgeseg", "Suppress", "AlignRegions"
 LARGEST_TOPK = 3840
 
 
-def build_instances(model: nn.Module, manifest: Manifest) -> onnx.ModelProto:
+def build_instances(model: nn.Module, manifest: Manifest, shape: Shape = ANY_BATCH) -> onnx.ModelProto:
     """The ONNX model of a Mask R-CNN, checked by onnx's checker, not yet compared with torch.
 
     Args:
         model: `MaskRCNN`; not changed.
         manifest: height and width are the file's picture size, multiples of the network's stride; `max_detections` the
             rows of the answer, the network's own number where it is 0.
+        shape: the batch; the size is fixed.
 
     Raises:
         ModelError: classes or the number of detections do not fit.
-        UsageError: a size that is no multiple of the stride.
+        UsageError: a size that is no multiple of the stride, or one to be left open.
     """
     import onnx
     import torch
@@ -46,7 +48,7 @@ def build_instances(model: nn.Module, manifest: Manifest) -> onnx.ModelProto:
     from edgeseg.export.static_detector import StaticDetector
     from edgeseg.export.trace import trace
 
-    manifest = fitted(model, manifest)
+    manifest = with_step(model, fitted(model, manifest), shape.free_size)
     folded = copy.deepcopy(model).eval().float().cpu()
     static = StaticDetector(folded, manifest.height, manifest.width, manifest.max_detections)  # type: ignore[arg-type]
     pairs = fold.norm_pairs(static, torch.zeros(1, 3, manifest.height, manifest.width))
@@ -56,6 +58,7 @@ def build_instances(model: nn.Module, manifest: Manifest) -> onnx.ModelProto:
     _write_out(proto.graph)
     camera.add_camera(proto.graph, _triple(model.mean), _triple(model.std), manifest, (0, 0, 0, 0))
     g.prune(proto)
+    fix_batch(proto, shape.batch)
     onnx.helper.set_model_props(proto, {METADATA_KEY: manifest.to_json(), fold.NORMS_KEY: norms})
     onnx.checker.check_model(proto, full_check=True)
     return proto

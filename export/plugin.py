@@ -1,4 +1,4 @@
-"""The plugin library of `cpp_ext`: where it lies, and loading it once into a TensorRT.
+"""The plugin library of `cpp_ext`, loaded once into a TensorRT.
 
 It holds `UpsampleCropConcat` and `LabelMap`, version 1, namespace "edgeseg" (docs/plugin.md). TensorRT-RTX takes no
 plugins; there, and wherever the library is absent, the nodes' function bodies are built instead.
@@ -6,35 +6,17 @@ plugins; there, and wherever the library is absent, the nodes' function bodies a
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
-from edgeseg.errors import InputError, ModelError
+from edgeseg.errors import ModelError
 from edgeseg.export.fused_step import PLUGIN
+from edgeseg.runtime.backends.plugin_library import LIBRARY, find_library
 
-LIBRARY = "libedgeseg_plugin.so"
-LOADER = "libedgeseg_plugin_loader.so"  # lies beside it, for programs that only dlopen what they are given
+__all__ = ["LIBRARY", "LOADER", "NAMES", "find_library", "load_library", "missing"]
+
+LOADER = "libedgeseg_plugin_loader.so"  # lies beside the library, for programs that only dlopen what they are given
 NAMES = ("UpsampleCropConcat", "LabelMap")
-
-
-def find_library() -> Path | None:
-    """The library's path, or None where there is none.
-
-    Looked for in `$EDGESEG_PLUGIN` (a file), in the installed package, in the checkout's `build` (`make ext`).
-
-    Raises:
-        InputError: `$EDGESEG_PLUGIN` names no file.
-    """
-    named = os.environ.get("EDGESEG_PLUGIN")
-    if named:
-        if not Path(named).is_file():
-            raise InputError("no such plugin library", named, "Correct EDGESEG_PLUGIN, or unset it")
-        return Path(named)
-    package = Path(__file__).resolve().parent
-    # Installed, this file lies in edgeseg/export; in a checkout in export, beside build.
-    places = (package.parent / "lib" / LIBRARY, package.parent / "build" / LIBRARY)
-    return next((path for path in places if path.is_file()), None)
 
 
 def load_library(trt: Any, path: Path) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeseg.errors import ModelError, OutputError
+from edgeseg.export.shape import ANY_BATCH, STEP_KEY, Shape, fix_batch, with_step
 from edgeseg.manifest import METADATA_KEY, Manifest
 
 if TYPE_CHECKING:
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
     from edgeseg.export.check import Report
 
 
-def export_onnx(model: nn.Module, manifest: Manifest, path: Path | str, inline: bool = False) -> Report:
+def export_onnx(
+    model: nn.Module, manifest: Manifest, path: Path | str, inline: bool = False, shape: Shape = ANY_BATCH
+) -> Report:
     """Write `model` to `path` with the camera contract, and compare the file with torch.
 
     Args:
@@ -40,25 +43,28 @@ def export_onnx(model: nn.Module, manifest: Manifest, path: Path | str, inline: 
             ("logits" stays, where asked for).
         path: the ONNX file; replaced only when the new one is complete and agrees with torch.
         inline: write the fused steps in standard operators instead of function calls.
+        shape: the batch, and whether the size is left open; the manifest's is then the usual one.
 
     Returns:
         What the comparison found.
 
     Raises:
-        ModelError: classes and logits do not fit, the file is invalid or differs from torch by more than a level.
+        UsageError: the size is to be left open, which this kind of model, or its usual size, does not allow.
+        ModelError: classes and logits do not fit, the file is invalid or differs from torch by more than a level; the
+            network's graph is true for one size only.
         OutputError: the file cannot be written.
     """
     from edgeseg.export.check import check_export
     from edgeseg.export.instances import build_instances
 
     instance = manifest.task == "instance"
-    proto = build_instances(model, manifest) if instance else build(model, manifest, inline)
+    proto = build_instances(model, manifest, shape) if instance else build(model, manifest, inline, shape)
     with written_aside(Path(path)) as part:
         save(proto, part)
         return check_export(model, part)
 
 
-def build(model: nn.Module, manifest: Manifest, inline: bool = False) -> onnx.ModelProto:
+def build(model: nn.Module, manifest: Manifest, inline: bool = False, shape: Shape = ANY_BATCH) -> onnx.ModelProto:
     """The ONNX model of `export_onnx`, checked by onnx's checker, not yet compared with torch."""
     import onnx
     import torch
@@ -66,14 +72,17 @@ def build(model: nn.Module, manifest: Manifest, inline: bool = False) -> onnx.Mo
     from edgeseg.export import camera, fold, fused_step, graph
     from edgeseg.export.trace import in_channels, trace
 
+    free = shape.free_size
+    manifest = with_step(model, manifest, free)
     pads = padding(manifest.height, manifest.width, int(model.stride))  # type: ignore[arg-type]
     rows, columns = manifest.height + pads[0] + pads[2], manifest.width + pads[1] + pads[3]
     folded = copy.deepcopy(model).eval().float().cpu()
     pairs = fold.norm_pairs(folded, torch.zeros(1, in_channels(model), rows, columns))
     norms = fold.pack_norms(folded, pairs)
     fold.fold_norms(folded, pairs)
-    proto = trace(folded, rows, columns)
-    channels, height, width = (dim.dim_value for dim in proto.graph.output[0].type.tensor_type.shape.dim[1:])
+    proto = trace(folded, rows, columns, step=manifest.origin.get(STEP_KEY))
+    channels, *made = (dim.dim_value for dim in proto.graph.output[0].type.tensor_type.shape.dim[1:])
+    height, width = (rows, columns) if free else made
     manifest = dataclasses.replace(fit_outputs(manifest, channels), memory=in_channels(model) > 3)
     cut = None
     if (height, width) == (rows, columns) and any(pads):
@@ -81,12 +90,13 @@ def build(model: nn.Module, manifest: Manifest, inline: bool = False) -> onnx.Mo
     if cut is None and (height, width) != (manifest.output_height, manifest.output_width):
         seen = f"{height}x{width}, manifest {manifest.output_height}x{manifest.output_width}"
         raise ModelError("the network's output has another size than the manifest says", seen, "Correct the manifest")
-    camera.add_camera(proto.graph, _triple(model.mean), _triple(model.std), manifest, pads)
-    camera.add_labels(proto.graph, manifest, cut)
+    camera.add_camera(proto.graph, _triple(model.mean), _triple(model.std), manifest, pads, free)
+    camera.add_labels(proto.graph, manifest, cut, free)
     graph.prune(proto)
     if inline:
         proto = fused_step.inline(proto)
     fused_step.attach(proto)
+    fix_batch(proto, shape.batch)
     onnx.helper.set_model_props(proto, {METADATA_KEY: manifest.to_json(), fold.NORMS_KEY: norms})
     onnx.checker.check_model(proto, full_check=True)
     return proto

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from edgeseg.export import fused_step
+from edgeseg.export import fused_step, shape
 
 if TYPE_CHECKING:
     import onnx
@@ -19,31 +19,50 @@ IR_VERSION = 10
 INPUT, LOGITS = "normalized", "raw_logits"
 
 
-def trace(model: nn.Module, height: int, width: int, outputs: Sequence[str] = (LOGITS,)) -> onnx.ModelProto:
+def trace(
+    model: nn.Module, height: int, width: int, outputs: Sequence[str] = (LOGITS,), step: int | None = None
+) -> onnx.ModelProto:
     """Export `model` for float32 [N, in_channels, height, width], N dynamic.
+
+    With `step` height and width are left open, too: any multiples of it.
 
     The graph's input is `normalized`, its outputs have the names of `outputs`. A convolution is named after its
     module's path ("encoder.stem.0"), other nodes after their module and operator ("encoder.stem.2.clip"), and every
     node's output after the node. Weights keep their names in the state_dict.
+
+    Raises:
+        ModelError: the size was to be left open, and the network's graph does not allow that.
     """
     import torch
 
+    dimensions: dict[int, Any] = {0: torch.export.Dim("N")}
+    if step is not None:
+        # Of what is one or two steps long torch would take the number for a constant.
+        height, width = 3 * step, 5 * step
+        dimensions |= {2: step * torch.export.Dim("rows"), 3: step * torch.export.Dim("columns")}
     example = torch.zeros(2, in_channels(model), height, width)
     with warnings.catch_warnings():
         # torch's exporter warns about deprecated corners of torch itself; nothing a user could act on.
         warnings.simplefilter("ignore")
-        program = torch.onnx.export(
-            _with_step_nodes(model),
-            (example,),
-            dynamo=True,
-            opset_version=OPSET,
-            input_names=[INPUT],
-            output_names=list(outputs),
-            dynamic_shapes=({0: torch.export.Dim("N")},),
-            verbose=False,
-        )
+        try:
+            program = torch.onnx.export(
+                _with_step_nodes(model),
+                (example,),
+                dynamo=True,
+                opset_version=OPSET,
+                input_names=[INPUT],
+                output_names=list(outputs),
+                dynamic_shapes=(dimensions,),
+                verbose=False,
+            )
+        except Exception as error:  # one of many, by where in the network it met a number
+            if step is None:
+                raise
+            raise shape.holds_sizes(f"{type(model).__name__} ({type(error).__name__})") from error
     assert program is not None
     proto: onnx.ModelProto = program.model_proto
+    if step is not None:
+        shape.check_traced(proto)
     _rename(proto.graph)
     _strip(proto)
     return proto

@@ -9,6 +9,9 @@ from typing import NoReturn
 
 from edgeseg.errors import UsageError, nearest
 
+# Beyond these, which no device has room for, sizes overflow inside libraries.
+MOST_PICTURES = 4096
+
 
 class HelpText(argparse.RawDescriptionHelpFormatter):
     """Help with room for our option names, its examples laid out as they are written."""
@@ -96,6 +99,19 @@ def size(text: str) -> tuple[int, int]:
 def across_by_down(text: str) -> tuple[int, int]:
     """An argument type: WIDTHxHEIGHT in pixels, as cameras and FFmpeg write it."""
     return _two_sides(text, "WIDTHxHEIGHT", "1280x720")
+
+
+def size_range(text: str) -> tuple[tuple[int, int], tuple[int, int]]:
+    """An argument type: two sizes, HEIGHTxWIDTH in pixels, the smaller one first."""
+    first, comma, second = text.partition(",")
+    if not comma:
+        raise UsageError("bad sizes", text, "Give the smallest and the largest, such as 128x128,512x640")
+    return size(first), size(second)
+
+
+def batch(text: str) -> int | None:
+    """An argument type: a number of pictures, or the word dynamic, which is None."""
+    return None if text == "dynamic" else whole("batch", 1, MOST_PICTURES)(text)
 
 
 def _two_sides(text: str, form: str, example: str) -> tuple[int, int]:

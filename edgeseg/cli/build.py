@@ -8,14 +8,14 @@ from pathlib import Path
 HELP = "build an engine from an ONNX file"
 EXAMPLE = "edgeseg build model.int8.onnx -o model.engine --backend tensorrt-rtx"
 
-# Beyond these, which no device has room for, sizes overflow inside the libraries.
-_MOST_MIB, _MOST_PICTURES = 1 << 20, 4096
+# Beyond it, which no device has room for, sizes overflow inside the libraries.
+_MOST_MIB = 1 << 20
 _TIMING_SUFFIXES = (".cache", ".timing")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `build`."""
-    from edgeseg.cli.arguments import add_json, names, one_of, whole
+    from edgeseg.cli.arguments import MOST_PICTURES, add_json, names, one_of, size_range, whole
 
     parser.add_argument("model", type=Path, metavar="MODEL.onnx", help="by edgeseg export or edgeseg quantize")
     parser.add_argument("-o", "--out", required=True, type=Path, metavar="OUT.engine", help="the file to write")
@@ -40,7 +40,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--workspace-mb", type=whole("workspace", 1, _MOST_MIB), metavar="N", help="largest scratch memory, MiB"
     )
     parser.add_argument(
-        "--max-batch", type=whole("batch", 1, _MOST_PICTURES), default=1, metavar="N", help="pictures at once, at most"
+        "--max-batch", type=whole("batch", 1, MOST_PICTURES), default=1, metavar="N", help="pictures at once, at most"
+    )
+    parser.add_argument(
+        "--sizes",
+        type=size_range,
+        metavar="HxW,HxW",
+        help="smallest and largest size, of a file by export --dynamic-size; the file's usual size alone unless given",
     )
     parser.add_argument(
         "--timing-cache", type=Path, metavar="NAME.cache", help="what the builder measured, kept for later"
@@ -78,6 +84,7 @@ def handle(args: argparse.Namespace) -> int:
             args.timing_cache,
             tuple(args.keep_float),
             lambda phase, done, total: progress.show(f"{phase}: {done} of {total}"),
+            sizes=args.sizes,
         )
     finally:
         progress.clear()
@@ -101,7 +108,7 @@ def found_plugin(named: Path | None) -> Path | None:
         InputError: `auto`, and there is none.
     """
     from edgeseg.errors import InputError
-    from edgeseg.export.plugin import LIBRARY, find_library
+    from edgeseg.runtime.backends.plugin_library import LIBRARY, find_library
 
     if named != Path("auto"):
         return named

@@ -82,7 +82,7 @@ def backends() -> dict[str, str]:
 def plugin() -> str:
     """Where the TensorRT plugin library lies, or what to do for one."""
     from edgeseg.errors import InputError
-    from edgeseg.export.plugin import find_library
+    from edgeseg.runtime.backends.plugin_library import find_library
 
     try:
         found = find_library()

@@ -9,12 +9,13 @@ from typing import Any
 HELP = "write a checkpoint or a shipped model as one ONNX file, or as a Triton model repository"
 EXAMPLE = """edgeseg export runs/person/last.pt -o person.onnx
   edgeseg export person -o person-wide.onnx --size 144x256
+  edgeseg export person -o person-any.onnx --dynamic-size --batch 1
   edgeseg export person --triton models --deepstream deepstream"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `export`."""
-    from edgeseg.cli.arguments import add_json, one_of, size, whole
+    from edgeseg.cli.arguments import add_json, batch, one_of, size, whole
 
     parser.add_argument(
         "source",
@@ -23,6 +24,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("-o", "--out", type=Path, metavar="OUT.onnx", help="the file to write")
     parser.add_argument("--size", type=size, metavar="HxW", help="the input's size; the checkpoint's own unless given")
+    parser.add_argument(
+        "--batch", type=batch, metavar="N|dynamic", help="pictures in each call; dynamic, any number, unless given"
+    )
+    parser.add_argument(
+        "--dynamic-size",
+        action="store_true",
+        help="leave height and width open, multiples of the network's stride; edgeseg itself runs the file at --size",
+    )
     parser.add_argument("--inline", action="store_true", help="standard operators only, no function for the fused step")
     parser.add_argument("--triton", type=Path, metavar="DIR", help="put the model into this Triton model repository")
     parser.add_argument(
@@ -51,7 +60,7 @@ def handle(args: argparse.Namespace) -> int:
     figures: dict[str, Any] = {}
     lines: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
-        file = None if args.out or args.size or args.inline else ready_file(args.source, args.precision)
+        file = None if anew(args) else ready_file(args.source, args.precision)
         if file is None:
             file = args.out or Path(folder) / "model.onnx"
             figures = write_file(args, file, lines)
@@ -73,9 +82,14 @@ def check_options(args: argparse.Namespace) -> None:
         if value is not None and not args.triton:
             word = option.replace("_", "-")
             raise UsageError(f"--{word} says something of a Triton repository", value, "Give --triton DIR with it")
-    if args.precision and (args.out or args.size or args.inline or not args.triton):
+    if args.precision and (anew(args) or not args.triton):
         todo = "Leave it out: export writes fp32, edgeseg quantize int8"
         raise UsageError("--precision picks a shipped model's file for --triton", args.precision, todo)
+
+
+def anew(args: argparse.Namespace) -> bool:
+    """Whether an option asks for a file that is not there yet."""
+    return bool(args.out or args.size or args.inline or args.batch or args.dynamic_size)
 
 
 def ready_file(source: str, precision: str | None) -> Path | None:
@@ -98,19 +112,25 @@ def write_file(args: argparse.Namespace, out: Path, lines: list[str]) -> dict[st
     import dataclasses
 
     from edgeseg.export.from_checkpoint import load_for_export
+    from edgeseg.export.shape import Shape, step_of
     from edgeseg.export.to_onnx import export_onnx
 
     model, manifest = load_for_export(args.source, args.size)
-    report = export_onnx(model, manifest, out, args.inline)
+    shape = Shape(args.batch, args.dynamic_size)
+    report = export_onnx(model, manifest, out, args.inline, shape)
     size_bytes = out.stat().st_size
     apart = "" if manifest.task == "instance" else f", at most {report.max_levels} of 255 apart"
     agreed = f"{report.detections} detections" if manifest.task == "instance" else "the labels"
+    step = step_of(model, manifest)
+    sizes = f"any multiple of {step} pixels, usually " if shape.free_size else ""
+    sizes += f"{manifest.height}x{manifest.width}"
     lines.append(
-        f"{args.out or args.source}: {manifest.name}, {manifest.height}x{manifest.width}, {size_bytes / 1e6:.2f} MB; "
+        f"{args.out or args.source}: {manifest.name}, {sizes}, {size_bytes / 1e6:.2f} MB; "
         f"against torch {report.label_agreement:.2%} of {agreed} agree{apart}"
     )
     file = {"file": str(args.out)} if args.out else {}
-    return {**file, "size_bytes": size_bytes, "against_torch": dataclasses.asdict(report)}
+    shapes = {"batch": shape.batch, "size_multiple_px": step if shape.free_size else None}
+    return {**file, "size_bytes": size_bytes, **shapes, "against_torch": dataclasses.asdict(report)}
 
 
 def serve(args: argparse.Namespace, file: Path, lines: list[str]) -> dict[str, Any]:

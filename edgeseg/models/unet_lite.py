@@ -14,6 +14,7 @@ from edgeseg.models.blocks import ConvNormAct, SeparableConv, scaled
 from edgeseg.models.encoders import SCALABLE, build_encoder
 from edgeseg.models.encoders.base import PadEven
 from edgeseg.models.ops import UpsampleCropConcat
+from edgeseg.models.sizes import surely
 
 # The seventh stage of EfficientNet-Lite0 only widens, for its classifier.
 DEFAULTS = {"efficientnet_lite0": {"blocks": (1, 2, 2, 3, 3, 3)}}
@@ -92,7 +93,7 @@ class UNetLite(EncodedNetwork):
         deep = features[-1]
         for step, skip in zip(self.steps, features[-2::-1], strict=False):
             height, width = skip.shape[2] // 2, skip.shape[3] // 2
-            if deep.shape[2:] != (height, width):
-                deep = deep[:, :, :height, :width]
+            if not (surely(deep.shape[2] == height) and surely(deep.shape[3] == width)):
+                deep = deep.narrow(2, 0, height).narrow(3, 0, width)
             deep = step(deep, skip)
         return F.pixel_shuffle(self.head(deep), self.enlarge)

@@ -67,8 +67,18 @@ def test_two_processes_at_once_build_it_once(person: Exported, cache: Path) -> N
     assert place.stat().st_mtime_ns == stamp
 
 
-def test_an_engine_is_for_one_file_library_precision_and_device(person: Exported, int8: Path) -> None:
+def test_an_engine_is_for_one_file_library_precision_device_and_plugin(
+    person: Exported, int8: Path, tmp_path: Path
+) -> None:
+    plugins = [tmp_path / name for name in ("one.so", "two.so", "one-again.so")]
+    for plugin, content in zip(plugins, (b"one", b"two", b"one"), strict=True):
+        plugin.write_bytes(content)
+    one, two, again = (engine_place(person.path, "tensorrt", "10.3", "fp32", DEVICE, plugin) for plugin in plugins)
+    # Its content counts, not where it lies.
+    assert one == again
     places = {
+        one,
+        two,
         engine_place(person.path, "tensorrt", "10.3", "fp32", DEVICE),
         engine_place(int8, "tensorrt", "10.3", "fp32", DEVICE),
         engine_place(person.path, "tensorrt-rtx", "10.3", "fp32", DEVICE),
@@ -76,7 +86,7 @@ def test_an_engine_is_for_one_file_library_precision_and_device(person: Exported
         engine_place(person.path, "tensorrt", "10.3", "fp16", DEVICE),
         engine_place(person.path, "tensorrt", "10.3", "fp32", "Orin, 8.7"),
     }
-    assert len(places) == 6
+    assert len(places) == 8
     assert engine_place(person.path, "tensorrt", "10.3", "fp32", DEVICE) in places
 
 

@@ -20,7 +20,7 @@ from export_helpers import Exported
 from edgeseg.export.build_engine import Order
 from edgeseg.export.engine_worker import configure
 from edgeseg.export.fused_step import is_step
-from edgeseg.export.plugin import find_library
+from edgeseg.runtime.backends.plugin_library import find_library
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 pytestmark = pytest.mark.checkout

@@ -19,6 +19,8 @@ from needed import skip_or_fail
 from edgeseg.cli.main import main
 from edgeseg.errors import InputError
 from edgeseg.export import plugin as under_test
+from edgeseg.runtime.backends import plugin_library
+from edgeseg.runtime.backends.plugin_library import LIBRARY, find_library
 
 LOADER = Path(__file__).resolve().parents[2] / "cpp_ext" / "tests" / "load_in_tensorrt.py"
 TWICE = """
@@ -49,7 +51,7 @@ print(sorted(item.name for item in trt.get_plugin_registry().all_creators if ite
 @pytest.fixture(scope="module")
 def built() -> Path:
     """The library that `make ext` left."""
-    path = under_test.find_library()
+    path = find_library()
     if path is None:
         message = "no plugin library: run make ext"
         skip_or_fail(message)
@@ -172,18 +174,20 @@ def test_build_loads_it_before_it_asks_for_a_gpu(
 
 def test_where_it_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("EDGESEG_PLUGIN", raising=False)
-    monkeypatch.setattr(under_test, "__file__", str(tmp_path / "export" / "plugin.py"))
-    assert under_test.find_library() is None
+    places = tuple(tmp_path / folder / LIBRARY for folder in ("lib", "build"))
+    assert [place.parent.name for place in plugin_library.PLACES] == ["lib", "build"]
+    monkeypatch.setattr(plugin_library, "PLACES", places)
+    assert find_library() is None
     for folder in ("build", "lib"):  # a checkout's own; what a wheel brings goes first
         (tmp_path / folder).mkdir()
-        (tmp_path / folder / under_test.LIBRARY).touch()
-        assert under_test.find_library() == tmp_path / folder / under_test.LIBRARY
-    shutil.copy(tmp_path / "lib" / under_test.LIBRARY, tmp_path / "mine.so")
+        (tmp_path / folder / LIBRARY).touch()
+        assert find_library() == tmp_path / folder / LIBRARY
+    shutil.copy(tmp_path / "lib" / LIBRARY, tmp_path / "mine.so")
     monkeypatch.setenv("EDGESEG_PLUGIN", str(tmp_path / "mine.so"))
-    assert under_test.find_library() == tmp_path / "mine.so"
+    assert find_library() == tmp_path / "mine.so"
     monkeypatch.setenv("EDGESEG_PLUGIN", str(tmp_path / "gone.so"))
     with pytest.raises(InputError, match="gone.so"):
-        under_test.find_library()
+        find_library()
 
 
 def test_doctor_and_build_say_where_none_is(
@@ -193,7 +197,7 @@ def test_doctor_and_build_say_where_none_is(
     assert main(["doctor", "--json", "-"]) == 0
     assert "gone.so" in json.loads(capsys.readouterr().out)["plugin"]
     monkeypatch.delenv("EDGESEG_PLUGIN")
-    monkeypatch.setattr(under_test, "__file__", str(tmp_path / "export" / "plugin.py"))
+    monkeypatch.setattr(plugin_library, "PLACES", ())
     assert main(["doctor", "--json", "-"]) == 0
     assert json.loads(capsys.readouterr().out)["plugin"].startswith("none: make ext")
     assert main(["build", "model.onnx", "-o", str(tmp_path / "model.engine"), "--plugin", "auto"]) == 3

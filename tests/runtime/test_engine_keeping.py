@@ -11,13 +11,14 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fake_gpu import write_engine
 
-from edgeseg.errors import OutputError
+from edgeseg.errors import InputError, ModelError, OutputError
 from edgeseg.manifest import beside
-from edgeseg.runtime.backends import engine_cache
+from edgeseg.runtime.backends import engine_cache, plugin_library
 from edgeseg.runtime.backends.engine_cache import cached_engine, rebuild
 from edgeseg.runtime.backends.engine_file import EngineMisfit, read_engine_file
 
@@ -26,7 +27,10 @@ DEVICE = "a GPU that is not here, 8.7"
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of its own, and no plugin unless a test names one."""
     monkeypatch.setenv("EDGESEG_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("EDGESEG_PLUGIN", raising=False)
+    monkeypatch.setattr(plugin_library, "PLACES", ())
     return tmp_path / "cache" / "engines"
 
 
@@ -51,6 +55,35 @@ def test_a_bounded_number_is_kept_each_with_its_manifest(
     assert built == places
     assert set(cache.glob("*.engine")) == set(places[2:])
     assert set(cache.glob("*.engine.json")) == {beside(place) for place in places[2:]}
+
+
+def test_the_first_engine_has_the_plugin_that_is_found_or_none_that_fails(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plugin = tmp_path / "plugin.so"
+    monkeypatch.setenv("EDGESEG_PLUGIN", str(plugin))
+    with pytest.raises(InputError, match=r"no such plugin library: .*plugin\.so"):
+        cached_engine(tiny_model, "tensorrt", "10.3", "fp32", DEVICE)
+    tried: list[tuple[str, Path | None]] = []
+
+    def build(onnx: Path, out: Path, library: str, _: str, plugin: Path | None = None, *__: Any, **___: Any) -> None:
+        tried.append((library, plugin))
+        if plugin is not None and plugin.read_bytes() == b"bad":
+            raise ModelError("the plugin library does not load", plugin, "Build it again")
+        write_engine(out, onnx)
+
+    monkeypatch.setattr(engine_cache, "build_elsewhere", build)
+    places = []
+    for content in (b"one", b"two", b"bad"):
+        plugin.write_bytes(content)
+        for _ in range(2):  # the second time it is there
+            places.append(cached_engine(tiny_model, "tensorrt", "10.3", "fp32", DEVICE))
+    assert len(places) == 6 and len(set(places)) == 3
+    assert tried == [("tensorrt", plugin)] * 3 + [("tensorrt", None)]
+    told = capsys.readouterr().err
+    assert f"building without the plugin: the plugin library does not load: {plugin}" in told
+    cached_engine(tiny_model, "tensorrt-rtx", "1.7", "fp32", DEVICE)
+    assert tried[-1] == ("tensorrt-rtx", None)
 
 
 @pytest.mark.parametrize("damage", ["cut off", "another version"])

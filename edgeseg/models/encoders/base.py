@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from edgeseg.errors import InputError
 from edgeseg.models.blocks import ConvNormAct
+from edgeseg.models.sizes import surely
 
 Triple = tuple[float, float, float]
 
@@ -21,6 +22,10 @@ STD: Triple = (58.395, 57.12, 57.375)
 
 class PadEven(nn.Module):
     """A row of zeros below and a column on the right, each where its number is odd."""
+
+    def done(self, x: Tensor) -> bool:
+        """Whether nothing is to be added, for any size that the input may have."""
+        return surely(x.shape[2] % 2 == 0) and surely(x.shape[3] % 2 == 0)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.pad(x, (0, x.shape[3] % 2, 0, x.shape[2] % 2))
@@ -57,7 +62,7 @@ class Encoder(nn.Module):
     def forward(self, x: Tensor) -> list[Tensor]:
         features: list[Tensor] = []
         for stage, shrinks, tapped in self.parts():
-            if self.even is not None and shrinks > 1 and (x.shape[2] % 2 or x.shape[3] % 2):
+            if self.even is not None and shrinks > 1 and not self.even.done(x):
                 before = x
                 x = self.even(x)
                 features = [x if feature is before else feature for feature in features]

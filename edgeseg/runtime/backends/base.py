@@ -20,6 +20,9 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 # Dtype and shape by tensor name; None stands for a size that may vary.
 Signature = Mapping[str, tuple[str, tuple[int | None, ...]]]
 
+# Names of the sizes that a model file leaves open: pictures, and rows and columns of a picture.
+BATCH, HEIGHT, WIDTH = "N", "H", "W"
+
 # A network small enough for a camera has too little work in a layer to feed more; their hand-shakes then cost time.
 _THREADS_AT_MOST = 8
 
@@ -103,6 +106,13 @@ def check_signature(path: Path, manifest: Manifest, inputs: Signature, outputs: 
         if name not in outputs:
             text = f"{path} ({name} is missing, there are {', '.join(outputs)})"
             raise ModelError("the model lacks an output that its manifest names", text, "Export the model again")
+
+
+def check_batch(path: Path, fixed: int | None, batch: int) -> None:
+    """Raise ModelError where a file takes another number of pictures a call; `fixed` is None where it takes any."""
+    if fixed not in (None, batch):
+        todo = f"Export it with --batch {batch} or --batch dynamic"
+        raise ModelError(f"the model takes {fixed} pictures a call, not {batch}", path, todo)
 
 
 def first_inputs(manifest: Manifest, image: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[Any]]:

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeseg.errors import ModelError
-from edgeseg.runtime.backends.base import Arrays, Backend, Signature, check_inputs, check_signature
+from edgeseg.runtime.backends.base import Arrays, Backend, Signature, check_batch, check_inputs, check_signature
 from edgeseg.runtime.backends.device_arrays import DeviceArray, on_device
 from edgeseg.runtime.backends.engine_agreement import check_agreement
 from edgeseg.runtime.backends.engine_file import EngineFile, check_device, check_library
@@ -62,6 +62,7 @@ class EngineBackend(Backend):
                 self._inputs, outputs = self._signature(True), self._signature(False)
                 context_bytes = self._loaded.context_bytes
                 check_signature(engine.path, engine.manifest, self._inputs, outputs)
+                check_batch(engine.path, self._inputs["image"][1][0], 1)
                 for _ in range(_LENT + 1):
                     self._slots.append(Slot(gpu, self._tensors))
             self._free.extend(self._slots)
@@ -139,7 +140,7 @@ class EngineBackend(Backend):
         for name, value in placed.items():
             most = self._tensors[name].largest
             if any(size > limit for size, limit in zip(value.shape, most, strict=True)):
-                todo = f"Give at most {most[0]} pictures, or build with a larger --max-batch"
+                todo = f"Give at most {list(most)}, or build with a larger --max-batch or --sizes"
                 raise ModelError("the engine was not built for this size", f"{name} {list(value.shape)}", todo)
 
     def _slot_for(self, image: Any, spare: int = 0) -> Slot | None:

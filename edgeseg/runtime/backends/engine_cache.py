@@ -13,7 +13,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,13 @@ from edgeseg.manifest import beside
 from edgeseg.runtime.backends.cache import KEPT_ENGINES, cache_folder, trim
 from edgeseg.runtime.backends.engine_file import EngineFile, read_engine_file
 from edgeseg.runtime.backends.model_file import read_model_file
-from edgeseg.runtime.notices import Progress, info
+from edgeseg.runtime.backends.plugin_library import find_library
+from edgeseg.runtime.notices import Progress, info, warn
 
 
-def engine_place(onnx: Path, library: str, version: str, precision: str, device: str) -> Path:
+def engine_place(
+    onnx: Path, library: str, version: str, precision: str, device: str, plugin: Path | None = None
+) -> Path:
     """Where the engine of a model lies, whether it is there or not.
 
     Args:
@@ -35,16 +38,16 @@ def engine_place(onnx: Path, library: str, version: str, precision: str, device:
         version: the library's.
         precision: "fp32", "fp16" or "int8".
         device: what it is for: the GPU's name and compute capability.
+        plugin: the plugin library that it is to be built with.
     """
     file = read_model_file(onnx)
-    # No plugin is part of it: the first engine is built without one.
     subject = {
         "onnx": file.sha256,
         "library": library,
         "version": version,
         "precision": precision,
         "device": device,
-        "plugin": "",
+        "plugin": "" if plugin is None else hashlib.sha256(plugin.read_bytes()).hexdigest(),
     }
     key = hashlib.sha256(json.dumps(subject, sort_keys=True).encode()).hexdigest()[:16]
     return cache_folder() / "engines" / f"{library}-{precision}-{file.sha256[:12]}-{key}.engine"
@@ -59,22 +62,39 @@ def built_before(onnx: Path, precision: str) -> list[str]:
 def cached_engine(onnx: Path, library: str, version: str, precision: str, device: str) -> Path:
     """The engine of a model, built now where it was not built before. Of several processes one builds, others wait.
 
+    TensorRT's is built with edgeseg's plugin where that is found; TensorRT-RTX takes none.
+
     Args: as `engine_place`.
 
     Raises:
         What building raises: ModelError, BackendError, InputError, OutputError.
     """
-    place = engine_place(onnx, library, version, precision, device)
+    plugin = find_library() if library == "tensorrt" else None
+    place = engine_place(onnx, library, version, precision, device, plugin)
     if _complete(place):
         return place
     with _only_one(place):
         if not _complete(place):
             info(f"building an engine once: {onnx} for {library} {version}, {precision}, on {device}")
             timing = place.parent / f"{library}-{version}.timing"
-            build_elsewhere(onnx, place, library, precision, timing_cache=timing)
+            _build_first(onnx, place, library, precision, plugin, timing)
             for pattern in ("*.engine", "*.engine.json"):
                 trim(place.parent, pattern, KEPT_ENGINES)
     return place
+
+
+def _build_first(onnx: Path, place: Path, library: str, precision: str, plugin: Path | None, timing: Path) -> None:
+    """Build without the plugin where it does not go with this TensorRT: nobody asked for it.
+
+    The engine then lies where the one with the plugin would, so that it is not tried at every start.
+    """
+    if plugin is not None:
+        try:
+            build_elsewhere(onnx, place, library, precision, plugin, timing)
+            return
+        except ModelError as error:
+            warn(f"building without the plugin: {error.cause}: {error.seen}")
+    build_elsewhere(onnx, place, library, precision, timing_cache=timing)
 
 
 def rebuild(engine: EngineFile) -> None:
@@ -92,7 +112,8 @@ def rebuild(engine: EngineFile) -> None:
         if _replaced(engine):
             return
         info(f"building the engine again: {engine.path} from {onnx}")
-        build_elsewhere(onnx, engine.path, engine.library, engine.manifest.precision, engine.plugin)
+        shapes = {key: engine.built[key] for key in ("batch", "sizes") if key in engine.built}
+        build_elsewhere(onnx, engine.path, engine.library, engine.manifest.precision, engine.plugin, shapes=shapes)
 
 
 def build_elsewhere(
@@ -102,8 +123,11 @@ def build_elsewhere(
     precision: str,
     plugin: Path | None = None,
     timing_cache: Path | None = None,
+    shapes: Mapping[str, Any] | None = None,
 ) -> None:
     """Build in another process, with a line of progress; arguments and errors as `edgeseg.export.build_engine`.
+
+    `shapes` has an engine's `batch` and, where it was built for several, `sizes`, as its manifest notes them.
 
     Raises:
         KeyboardInterrupt: a Ctrl-C ended that process, also where this one only takes note of it (`edgeseg run`).
@@ -111,7 +135,7 @@ def build_elsewhere(
     order = {"model": onnx, "out": out, "library": library, "precision": precision}
     order |= {"plugin": plugin or "", "timing_cache": timing_cache or ""}
     command = [sys.executable, "-m", "edgeseg.export.build_for_runtime"]
-    text = json.dumps({key: str(value) for key, value in order.items()})
+    text = json.dumps({**{key: str(value) for key, value in order.items()}, **(shapes or {})})
     answer: dict[str, Any] = {}
     progress = Progress()
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as worker:

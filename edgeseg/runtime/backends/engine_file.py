@@ -55,6 +55,11 @@ class EngineFile:
         """The command line that builds it again."""
         words = ["edgeseg", "build", self.built["onnx"], "-o", str(self.path), "--backend", self.library]
         words += ["--precision", self.manifest.precision]
+        if max(self.built.get("batch", [1])) > 1:
+            words += ["--max-batch", str(max(self.built["batch"]))]
+        if "sizes" in self.built:
+            smallest, _, largest = self.built["sizes"]
+            words += ["--sizes", f"{smallest[0]}x{smallest[1]},{largest[0]}x{largest[1]}"]
         return shlex.join([*words, "--plugin", str(self.plugin)] if self.plugin else words)
 
     def misfit(self, cause: str, found: object, needed: object) -> EngineMisfit:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,14 @@ import numpy.typing as npt
 
 from edgeseg.errors import BackendError, ModelError
 from edgeseg.runtime.backends.base import (
+    BATCH,
+    HEIGHT,
+    WIDTH,
     Arrays,
     Backend,
     Signature,
     as_input,
+    check_batch,
     check_inputs,
     check_signature,
     default_threads,
@@ -38,11 +43,13 @@ class OnnxRuntimeBackend(Backend):
         with silence():
             import onnxruntime
 
-            self._session: Any = _open(onnxruntime, model, threads, batch)
+            sizes = {BATCH: batch, HEIGHT: file.manifest.height, WIDTH: file.manifest.width}
+            self._session: Any = _open(onnxruntime, model, threads, sizes)
         self.device, self.manifest = "CPU", file.manifest
         self.details = {"version": onnxruntime.__version__, "threads": threads, "inference_precision": "float32"}
         self._inputs = _signature(self._session.get_inputs())
         check_signature(model, file.manifest, self._inputs, _signature(self._session.get_outputs()))
+        check_batch(model, self._inputs["image"][1][0], batch)
         self._outputs = list(file.manifest.outputs)
 
     def infer(self, inputs: Arrays) -> dict[str, npt.NDArray[Any]]:
@@ -58,7 +65,7 @@ class OnnxRuntimeBackend(Backend):
         self._session = None
 
 
-def _open(onnxruntime: Any, model: Path, threads: int, batch: int) -> Any:
+def _open(onnxruntime: Any, model: Path, threads: int, sizes: Mapping[str, int]) -> Any:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _FATAL
     options.intra_op_num_threads = threads
@@ -68,8 +75,9 @@ def _open(onnxruntime: Any, model: Path, threads: int, batch: int) -> Any:
     # other threads (capture, resize, encoding) want then; so they stop with the run, which cost nothing measurable.
     options.add_session_config_entry("session.intra_op.allow_spinning", "1")
     options.add_session_config_entry("session.force_spinning_stop", "1")
-    # Shapes known at load time let it compute the sizes inside function bodies once. "N" is the contract's name.
-    options.add_free_dimension_override_by_name("N", batch)
+    # Shapes known at load time let it compute the sizes inside function bodies once.
+    for name, size in sizes.items():
+        options.add_free_dimension_override_by_name(name, size)
     try:
         return onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its exceptions have no common base but Exception

@@ -16,6 +16,7 @@ from edgeseg.runtime.backends.base import (
     Backend,
     Signature,
     as_input,
+    check_batch,
     check_inputs,
     check_signature,
     default_threads,
@@ -58,9 +59,9 @@ class OpenVinoBackend(Backend):
             self._tensor: Any = openvino.Tensor
             core = _core()
             _check_device(core, self.device)
-            compiled = _compile(
-                core, _read(core, file), self.device, _properties(self.device, threads, exact), model, batch
-            )
+            graph = _read(core, file)
+            _fix(graph, file, batch)
+            compiled = _compile(core, graph, self.device, _properties(self.device, threads, exact), model)
         self.manifest = file.manifest
         self.details = {
             "version": openvino.__version__.partition("-")[0],
@@ -151,7 +152,7 @@ def _properties(device: str, threads: int, exact: bool) -> dict[str, Any]:
     return properties
 
 
-def _compile(core: Any, graph: Any, device: str, properties: dict[str, Any], model: Path, batch: int) -> Any:
+def _compile(core: Any, graph: Any, device: str, properties: dict[str, Any], model: Path) -> Any:
     folder = cache_folder() / "openvino"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -160,12 +161,25 @@ def _compile(core: Any, graph: Any, device: str, properties: dict[str, Any], mod
     except OSError:
         pass  # compiles at every start: slower, nothing else
     try:
-        graph.reshape({port: [batch, *list(port.partial_shape)[1:]] for port in graph.inputs})
         compiled = core.compile_model(graph, device, properties)
     except Exception as error:  # RuntimeError, or whatever its bindings make of a C++ exception
         raise _refused(model, error) from None
     trim(folder, "*.blob", _KEPT)
     return compiled
+
+
+def _fix(graph: Any, file: ModelFile, batch: int) -> None:
+    """Give the sizes that the file leaves open their values: the batch, the manifest's height and width."""
+    shapes = {}
+    for port in graph.inputs:
+        count, *size = list(port.partial_shape)
+        check_batch(file.path, count.get_length() if count.is_static else None, batch)
+        open_size = zip(size, (file.manifest.height, file.manifest.width), strict=False)
+        shapes[port] = [batch, *(n if n.is_static else known for n, known in open_size), *size[2:]]
+    try:
+        graph.reshape(shapes)
+    except Exception as error:  # RuntimeError, or whatever its bindings make of a C++ exception
+        raise _refused(file.path, error) from None
 
 
 def _read(core: Any, file: ModelFile) -> Any:
