@@ -263,7 +263,8 @@ def golden(model: Path, manifest: Manifest, batch: int = 1) -> dict[str, Any]:
         return found
     with load_backend(model, "onnxruntime", batch=batch) as backend:
         inputs = first_inputs(manifest, picture[None])
-        labels = backend.infer({name: np.repeat(value, batch, axis=0) for name, value in inputs.items()})["label_map"][0]
+        fed = {name: np.repeat(value, batch, axis=0) for name, value in inputs.items()}
+        labels = backend.infer(fed)["label_map"][0]
     for name, image in (("golden_frame", picture), ("golden_labels", labels)):
         found[name] = base64.b64encode(cv2.imencode(".png", image)[1].tobytes()).decode()
     return found

@@ -1,7 +1,7 @@
 """Builds one engine for the runtime, which starts this as a process: see `edgeseg.runtime.backends.engine_cache`.
 
-It reads one JSON object on standard input (model, out, library, precision, plugin, timing_cache, and batch and sizes of an
-engine that is built again) and writes JSON lines: {"progress": [phase, done, total]}, at last {"built": path},
+It reads one JSON object on standard input (model, out, library, precision, plugin, timing_cache, and batch and sizes of
+an engine that is built again) and writes JSON lines: {"progress": [phase, done, total]}, at last {"built": path},
 {"refused": [kind of error, cause, seen, todo]} or, after a Ctrl-C, which reaches all processes of a terminal,
 {"stopped": true}.
 """
