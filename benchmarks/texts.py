@@ -15,6 +15,14 @@ def load(name: str) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
+def machine_line(body: Mapping[str, Any]) -> str:
+    """The machine in words, for the line above a table."""
+    machine = body.get("machine", {})
+    cpu = machine.get("cpu", {})
+    name = cpu.get("model", cpu) if isinstance(cpu, Mapping) else cpu
+    return f"{name}, {len(body['cores_used'])} cores" if "cores_used" in body else str(name)
+
+
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table, first column to the left, the others to the right."""
     lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
