@@ -53,10 +53,10 @@ def handle(args: argparse.Namespace) -> int:
         # Between checkpoints weights, averages and optimizer may be half a step apart, so nothing is saved here.
         warn(f"stopped at step {run.step}; the same command goes on from {out / CHECKPOINT}")
         return 0
-    run.group.leave()
     done = out / CHECKPOINT
     if run.group.first:
         print(f"{done}: step {run.step} of {recipe.steps}; next: edgeseg export {done} -o model.onnx")
+    run.group.leave()
     return 0
 
 

@@ -35,9 +35,6 @@ checkpoint_every: 2
 val_every: 100
 """
 
-# What a process says when it ends while one of its C++ threads still runs.
-ABORTED = "terminate called without an active exception"
-
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
@@ -57,9 +54,6 @@ def data(tmp_path: Path) -> Path:
 
 def torchrun(data: Path, out: Path, *more: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    # Now and then a thread of gloo's outlives its process' last step and aborts it. A run that is started again finds
-    # that all is done.
-    command += ["--max-restarts", "2"]
     command += ["-m", "edgeseg", "train", str(data / "batch1.yaml"), "--data", str(data), "--out", str(out), *more]
     # The package under test, wherever it is, not whatever lies in the current folder.
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
@@ -77,8 +71,7 @@ def test_two_processes_do_what_one_does_with_the_doubled_batch(data: Path) -> No
     # The second half starts from the checkpoint, which both processes read.
     done = torchrun(data, data / "two")
     assert done.returncode == 0, done.stderr
-    again = done.stderr.count(ABORTED)
-    assert done.stdout.count("next: edgeseg export") == 1 + again
+    assert done.stdout.count("next: edgeseg export") == 1
     one = Run(load_recipe(data / "batch2.yaml"), data, data / "one")
     one.fit(stop_at=2)
     Run(load_recipe(data / "batch2.yaml"), data, data / "one").fit()
