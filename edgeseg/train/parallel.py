@@ -60,8 +60,8 @@ class Group:
     def leave(self) -> None:
         """Wait for the others and end this process, where it is one of several; alone, do nothing.
 
-        Not by the interpreter's own end: now and then a thread of gloo's outlives its group and aborts the process then,
-        which torchrun takes for a failure.
+        Not by the interpreter's own end: now and then a thread of gloo's outlives its group and aborts the process
+        then, which torchrun takes for a failure.
         """
         if self.size > 1:
             dist.barrier()

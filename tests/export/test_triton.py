@@ -251,7 +251,8 @@ def test_engines_that_triton_does_not_run(person: Exported, tmp_path: Path) -> N
     manifest = read_model_file(person.path).manifest
     with pytest.raises(ModelError, match="tensorrt-rtx"):
         describe(engine(tmp_path, manifest, library="tensorrt-rtx"), tmp_path)
-    with pytest.raises(ModelError, match=r"not the one .* Run edgeseg build /models/person\.onnx .*tensorrt.*fp32 --max-batch 8\."):
+    rebuilt = r"Run edgeseg build /models/person\.onnx .*tensorrt.*fp32 --max-batch 8\."
+    with pytest.raises(ModelError, match=f"not the one .* {rebuilt}"):
         describe(engine(tmp_path, manifest, engine_sha256="0" * 64), tmp_path)
     (tmp_path / "model.engine.json").unlink()
     with pytest.raises(ModelError, match=r"no manifest beside it: .*model\.engine\.json"):
