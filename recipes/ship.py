@@ -59,8 +59,8 @@ def main() -> int:
             # Before the first file of the zoo is written.
             commit = revision()
             for name, (height, width) in about["ships"].items():
-                keep = about.get("keep_float", {}).get(name, ())
-                ship(args.checkpoint, name, (height, width), frames, args.method, commit, keep)
+                own = {key: about[key][name] for key in ("keep_float", "threshold") if name in about.get(key, {})}
+                ship(args.checkpoint, name, (height, width), frames, args.method, commit, **own)
     except EdgeSegError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
@@ -95,6 +95,7 @@ def ship(
     method: str,
     commit: str = "",
     keep_float: Sequence[str] = (),
+    threshold: float | None = None,
 ) -> None:
     """Export, calibrate and quantize one model into its folder of the zoo."""
     folder = ZOO / name
@@ -105,7 +106,8 @@ def ship(
         rgb = np.concatenate(pictures)[..., ::-1].transpose(0, 3, 1, 2)
         equalize(network, normalize(torch.from_numpy(np.ascontiguousarray(rgb)), network))
     origin = dict(manifest.origin) | {"revision": commit or revision()}
-    manifest = dataclasses.replace(manifest, name=name, origin=origin)
+    threshold = manifest.threshold if threshold is None else threshold
+    manifest = dataclasses.replace(manifest, name=name, origin=origin, threshold=threshold)
     report = export_onnx(network, manifest, folder / "model.onnx")
     ranges = calibrate(folder / "model.onnx", FrameSet(frames, count=None), method)
     pictures = (
