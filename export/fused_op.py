@@ -13,13 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from edgeseg.errors import ModelError
-from edgeseg.export.launchers import launcher
+from edgeseg.export.launchers import NCHW, NHWC, TYPES, is_channels_last, launch
 
-# Places in the kernel's enumerations (cpp_ext/kernels).
-TYPES = (torch.float32, torch.float16, torch.bfloat16, torch.int8)
+# Places in the kernel's enumeration (cpp_ext/kernels).
 MODES = ("bilinear", "nearest")
-NCHW, NHWC = 0, 1
 
 
 class _Step(ctypes.Structure):
@@ -61,21 +58,12 @@ def upsample_crop_concat(deep: Tensor, skip: Tensor, scale: int = 2, mode: str =
 @torch.library.custom_op("edgeseg::upsample_crop_concat", mutates_args=())
 def _forward(deep: Tensor, skip: Tensor, scale: int, mode: str) -> Tensor:
     output = _empty(deep, skip, scale, mode)
-    channels_last = _is_channels_last(deep)
+    channels_last = is_channels_last(deep)
     memory_format = torch.channels_last if channels_last else torch.contiguous_format
     deep, skip = (values.contiguous(memory_format=memory_format) for values in (deep, skip))
     numbers = (TYPES.index(deep.dtype), NHWC if channels_last else NCHW, MODES.index(mode), scale, deep.shape[0])
     step = _Step(*numbers, tuple(deep.shape[1:]), tuple(skip.shape[1:]))
-    pointers = [ctypes.c_void_p(values.data_ptr()) for values in (deep, skip, output)]
-    if deep.device.type == "cuda":
-        with torch.cuda.device(deep.device):
-            stream = ctypes.c_void_p(torch.cuda.current_stream().cuda_stream)
-            status = _launcher("cuda")(ctypes.byref(step), *pointers, stream)
-    else:
-        status = _launcher("cpu")(ctypes.byref(step), *pointers, None)
-    if status:
-        seen = f"cudaError {status}: deep {tuple(deep.shape)}, skip {tuple(skip.shape)}, scale {scale}"
-        raise ModelError("the fused step did not run", seen, "Compare the library's CUDA with the driver's")
+    launch("edgeseg_upsample_crop_concat", step, deep, skip, output)
     return output
 
 
@@ -83,7 +71,7 @@ def _empty(deep: Tensor, skip: Tensor, scale: int, mode: str) -> Tensor:
     """The output, not yet written, after all checks."""
     _check(deep, skip, scale, mode)
     shape = (deep.shape[0], skip.shape[1] + deep.shape[1], scale * deep.shape[2], scale * deep.shape[3])
-    memory_format = torch.channels_last if _is_channels_last(deep) else torch.contiguous_format
+    memory_format = torch.channels_last if is_channels_last(deep) else torch.contiguous_format
     return torch.empty(shape, dtype=deep.dtype, device=deep.device, memory_format=memory_format)
 
 
@@ -97,10 +85,6 @@ def _check(deep: Tensor, skip: Tensor, scale: int, mode: str) -> None:
         raise ValueError(f"scale is 1 to 1024, mode one of {', '.join(MODES)}: {scale}, {mode}")
     if skip.shape[2] < scale * deep.shape[2] or skip.shape[3] < scale * deep.shape[3]:
         raise ValueError(f"skip {tuple(skip.shape)} is smaller than deep {tuple(deep.shape)} upsampled by {scale}")
-
-
-def _is_channels_last(deep: Tensor) -> bool:
-    return not deep.is_contiguous() and deep.is_contiguous(memory_format=torch.channels_last)
 
 
 def _keep_shapes(ctx: Any, inputs: tuple[Tensor, Tensor, int, str], output: Tensor) -> None:
@@ -122,7 +106,3 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
 
 _forward.register_fake(_empty)
 _forward.register_autograd(_backward, setup_context=_keep_shapes)
-
-
-def _launcher(device: str) -> Any:
-    return launcher("edgeseg_upsample_crop_concat", device, 5)

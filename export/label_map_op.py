@@ -11,12 +11,8 @@ import ctypes
 import torch
 from torch import Tensor
 
-from edgeseg.errors import ModelError
-from edgeseg.export.launchers import launcher
+from edgeseg.export.launchers import NCHW, NHWC, TYPES, is_channels_last, launch
 
-# Places in the kernel's enumerations (cpp_ext/kernels/tensor_kinds.h).
-TYPES = (torch.float32, torch.float16, torch.bfloat16, torch.int8)
-NCHW, NHWC = 0, 1
 MOST_CLASSES, MOST_SCALE = 256, 1024
 
 
@@ -55,27 +51,14 @@ def label_map(logits: Tensor, scale: int, cut: tuple[int, int, int, int] | None 
         raise ValueError(f"logits are [N, 1 to {MOST_CLASSES}, h, w] of {kinds}: {tuple(logits.shape)}, {logits.dtype}")
     if not 1 <= scale <= MOST_SCALE:
         raise ValueError(f"scale is 1 to {MOST_SCALE}: {scale}")
-    packed = not logits.is_contiguous() and logits.is_contiguous(memory_format=torch.channels_last)
+    packed = is_channels_last(logits)
     logits = logits if packed else logits.contiguous()
     batch, channels, rows, columns = logits.shape
     labels = torch.empty((batch, scale * rows, scale * columns), dtype=torch.uint8, device=logits.device)
     layout = NHWC if packed else NCHW
     step = _LabelMap(TYPES.index(logits.dtype), layout, scale, batch, (channels, rows, columns), True)
-    status = _launch(step, logits, labels)
-    if status:
-        seen = f"cudaError {status}: logits {tuple(logits.shape)}, scale {scale}"
-        raise ModelError("the label map did not run", seen, "Compare the library's CUDA with the driver's")
+    launch("edgeseg_label_map", step, logits, labels)
     if cut is None:
         return labels
     top, left, bottom, right = cut
     return labels[:, top:bottom, left:right]
-
-
-def _launch(step: _LabelMap, logits: Tensor, labels: Tensor) -> int:
-    pointers = [ctypes.c_void_p(values.data_ptr()) for values in (logits, labels)]
-    function = launcher("edgeseg_label_map", logits.device.type, 4)
-    if logits.device.type == "cpu":
-        return int(function(ctypes.byref(step), *pointers, None))
-    with torch.cuda.device(logits.device):
-        stream = ctypes.c_void_p(torch.cuda.current_stream().cuda_stream)
-        return int(function(ctypes.byref(step), *pointers, stream))
